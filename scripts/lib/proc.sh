@@ -33,6 +33,27 @@ proc_spawn() {
 	printf '%s %s\n' "$pid" "$(proc_started_at "$pid" || echo 0)" | write_file 0644 "$pidfile"
 }
 
+# proc_spawn_ready PIDFILE LOGFILE SECONDS COMMAND... - the same for a program that takes --ready-fd: returns when it has
+# written its line there, which is left in READY_LINE. Fails when it ended instead (no process is left then) or when
+# SECONDS passed (it still runs).
+proc_spawn_ready() {
+	local pidfile=$1 logfile=$2 seconds=$3 fifo=$1.ready both reading ok=0
+	shift 3
+	rm -f "$fifo"
+	mkfifo -m 0600 "$fifo" || return 1
+	exec {both}<>"$fifo"
+	PROC_KEEP_FDS=3 proc_spawn "$pidfile" "$logfile" "$@" --ready-fd 3 3>"$fifo"
+	# only the program holds the writing end from here on, so its death is an end of file
+	exec {reading}<"$fifo"
+	exec {both}>&-
+	rm -f "$fifo"
+	READY_LINE=
+	# shellcheck disable=SC2034 # the caller reads it
+	IFS= read -rt "$seconds" -u "$reading" READY_LINE || ok=1
+	exec {reading}<&-
+	return "$ok"
+}
+
 # proc_pid PIDFILE - prints the pid if that very process is alive; fails otherwise.
 proc_pid() {
 	local pid started
@@ -69,9 +90,15 @@ proc_kill() {
 	wait_until 10 proc_is_gone "$1"
 }
 
-# last_lines FILE [COUNT] - the end of a log on stderr, indented: why something did not start.
+# log_end FILE - prints where the next line of this log will begin.
+log_end() {
+	stat -c %s -- "$1" 2>/dev/null || echo 0
+}
+
+# last_lines FILE [COUNT [FROM]] - the end of a log on stderr, indented: why something did not start. FROM: log_end
+# before the start, so that older runs are not blamed.
 last_lines() {
 	[[ -s $1 ]] || return 0
 	say "last lines of $1:"
-	tail -n "${2:-15}" -- "$1" | sed 's/^/    /' >&2
+	tail -c "+$((${3:-0} + 1))" -- "$1" | tail -n "${2:-15}" | sed 's/^/    /' >&2
 }

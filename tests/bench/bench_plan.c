@@ -1,0 +1,56 @@
+#include "bench_plan.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+
+uint64_t bench_pace_left_us(const struct bench_plan *plan, uint64_t start_us, uint64_t index)
+{
+	uint64_t due_us = start_us + index * plan->pace_ms * 1000;
+	uint64_t now_us = clock_mono_us();
+
+	return plan->pace_ms == 0 || now_us >= due_us ? 0 : due_us - now_us;
+}
+
+void bench_pace(const struct bench_plan *plan, uint64_t start_us, uint64_t index)
+{
+	uint64_t left_us = bench_pace_left_us(plan, start_us, index);
+
+	if (left_us == 0)
+		return;
+	struct timespec left = {
+		.tv_sec = (time_t)(left_us / 1000000),
+		.tv_nsec = (long)(left_us % 1000000) * 1000,
+	};
+
+	/* The pause is what is measured here, not a way to wait for somebody. */
+	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &left, NULL);
+}
+
+bool bench_time_is_up(const struct bench_plan *plan, uint64_t start_us)
+{
+	return plan->most_ms != 0 && clock_mono_us() - start_us >= plan->most_ms * 1000;
+}
+
+double bench_per_second(const struct bench_result *result)
+{
+	if (result->took_us == 0)
+		return 0;
+	return (double)result->hist.count * 1e6 / (double)result->took_us;
+}
+
+enum err bench_number(
+	const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *out)
+{
+	uint64_t value = 0;
+
+	if (text_parse_u64(span_of(text), &value) == ERR_OK && value >= min && value <= max) {
+		*out = value;
+		return ERR_OK;
+	}
+	(void)fprintf(stderr, "%s: \"%s\" is no whole number from %llu to %llu\n", option, text,
+		(unsigned long long)min, (unsigned long long)max);
+	return ERR_INPUT;
+}

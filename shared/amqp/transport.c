@@ -5,6 +5,7 @@
 #include <uv.h>
 
 #include "base/bug.h"
+#include "base/text.h"
 
 /*  RESOLVING -> CONNECTING -> HANDSHAKE -> OPEN -> CLOSED      (plain TCP leaves HANDSHAKE out)
  *      |             |            |         |
@@ -40,6 +41,34 @@ struct transport {
 };
 
 enum { SENDING_MAX_BYTES = 16 * 1024 * 1024 };
+
+enum err transport_address_parse(struct span text, struct transport_address *out)
+{
+	struct span host = text;
+	struct span port;
+	uint64_t number;
+
+	if (text.len > 0 && text.at[0] == '[') {
+		struct span rest = span_after(text, 1);
+
+		host = text_cut(&rest, ']');
+		if (rest.len == 0 || rest.at[0] != ':')
+			return ERR_INPUT;
+		port = span_after(rest, 1);
+	} else {
+		port = text;
+		host = text_cut(&port, ':');
+	}
+	if (host.len == 0 || host.len > TRANSPORT_HOST_MAX_BYTES ||
+		text_parse_u64(port, &number) != ERR_OK || number == 0 || number > UINT16_MAX)
+		return ERR_INPUT;
+	for (size_t i = 0; i < host.len; i++)
+		if (host.at[i] <= ' ' || host.at[i] > '~' || host.at[i] == '/')
+			return ERR_INPUT;
+	*out = (struct transport_address){ .port = (uint16_t)number };
+	memcpy(out->host, host.at, host.len);
+	return ERR_OK;
+}
 
 static void transport_free_if_idle(struct transport *t)
 {

@@ -23,6 +23,10 @@ struct transport_address {
 	uint16_t port;
 };
 
+/* Reads "host:port", "192.0.2.1:5671" or "[2001:db8::1]:5671".
+ * Returns: ERR_OK, or ERR_INPUT and out is untouched. */
+WARN_UNUSED enum err transport_address_parse(struct span text, struct transport_address *out);
+
 struct transport;
 
 /* All fire on the loop thread, never from inside transport_dial(), and in this order:

@@ -5,7 +5,7 @@
     border.send("order.place", {...}, idempotency_key=form_id)     -> {"id": ...}
 
 Anything but success raises Trouble, whose `type` is one of the API's stable names.
-One object per thread: it keeps one connection open.
+One object per thread: it keeps one connection open until close(), or the end of `with`.
 """
 
 import http.client
@@ -35,6 +35,15 @@ class Sallyport:
     def __init__(self, socket_path, timeout=70):
         # The agent answers within the deadline of the operation; the time-out here is for an agent that is gone.
         self.connection = UnixConnection(socket_path, timeout)
+
+    def close(self):
+        self.connection.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def call(self, operation, params, deadline_ms=None, idempotency_key=None):
         return self.post(f"/v1/call/{operation}", params, deadline_ms, idempotency_key)

@@ -12,7 +12,6 @@ import html
 import http.server
 import os
 import sys
-import threading
 import urllib.parse
 import uuid
 
@@ -62,15 +61,16 @@ def money(cents):
 
 
 def make_handler(socket_path):
-    local = threading.local()
-
     class Handler(http.server.BaseHTTPRequestHandler):
         timeout = 30
 
-        def border(self):
-            if not hasattr(local, "border"):
-                local.border = Sallyport(socket_path)
-            return local.border
+        def setup(self):
+            super().setup()
+            self.border = Sallyport(socket_path)
+
+        def finish(self):
+            self.border.close()
+            super().finish()
 
         def show(self, status, mood, message):
             page = PAGE.format(mood=mood, message=html.escape(message), form=uuid.uuid4()).encode()
@@ -93,12 +93,12 @@ def make_handler(socket_path):
             form = dict(urllib.parse.parse_qsl(self.rfile.read(int(length)).decode("utf-8", "replace")))
             try:
                 if self.path == "/quote":
-                    answer = self.border().call("quote.price", {
+                    answer = self.border.call("quote.price", {
                         "sku": form.get("sku", ""), "quantity": quantity(form.get("quantity", ""))})
                     return self.show(200, "good", f"{answer['quantity']} × {answer['sku']}: {money(answer['cents'])}")
                 if self.path == "/order":
                     # the form's own number: pressing the button twice is one order
-                    answer = self.border().send("order.place", {
+                    answer = self.border.send("order.place", {
                         "customer": form.get("customer", ""),
                         "lines": [{"sku": form.get("sku", ""), "quantity": quantity(form.get("quantity", ""))}],
                     }, idempotency_key=form.get("form"))
@@ -109,6 +109,18 @@ def make_handler(socket_path):
                 self.show(trouble.status, "bad", FRIENDLY.get(trouble.type, "That did not work."))
 
     return Handler
+
+
+def run(options, border):
+    if options.command == "quote":
+        answer = border.call("quote.price", {"sku": options.sku, "quantity": options.quantity})
+        print(f"{answer['quantity']} x {answer['sku']}: {money(answer['cents'])}")
+    else:
+        lines = [line.rpartition(":") for line in options.lines]
+        answer = border.send("order.place", {
+            "customer": options.customer,
+            "lines": [{"sku": sku, "quantity": quantity(number)} for sku, _, number in lines]})
+        print(f"order {answer['id']}")
 
 
 def main():
@@ -140,17 +152,9 @@ def main():
             server.serve_forever()
         except KeyboardInterrupt:
             return 0
-    border = Sallyport(options.socket)
     try:
-        if options.command == "quote":
-            answer = border.call("quote.price", {"sku": options.sku, "quantity": options.quantity})
-            print(f"{answer['quantity']} x {answer['sku']}: {money(answer['cents'])}")
-        else:
-            lines = [line.rpartition(":") for line in options.lines]
-            answer = border.send("order.place", {
-                "customer": options.customer,
-                "lines": [{"sku": sku, "quantity": quantity(number)} for sku, _, number in lines]})
-            print(f"order {answer['id']}")
+        with Sallyport(options.socket) as border:
+            run(options, border)
     except Trouble as trouble:
         print(f"web.py: {trouble} ({trouble.type})", file=sys.stderr)
         if trouble.retry_after_ms is not None:

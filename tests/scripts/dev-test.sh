@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# dev-test - the life of a whole site in a folder: up, its parts, its lines, down. With the programs of SALLYPORT_BIN.
+set -euo pipefail
+# shellcheck source=tests/scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+dir=$work/site
+other=$work/other
+
+at_end() {
+	"$repo/scripts/dev" down --dir "$dir"
+	"$repo/scripts/dev" down --dir "$other"
+}
+
+dev() {
+	"$repo/scripts/dev" "$@" --dir "$dir"
+}
+
+# value KEY [HOST] - from the site's lines
+value() {
+	dev env "${@:2}" | sed -n "s/^$1=//p"
+}
+
+# call BODY [HOST] - a call of quote.price; prints the answer and its status
+call() {
+	curl -s --max-time 20 -w ' %{http_code}' --unix-socket "$(value SALLYPORT_WEB_SOCKET "${@:2}")" \
+		-H 'Content-Type: application/json' -d "$1" http://localhost/v1/call/quote.price
+}
+readonly TWO_ANCHORS='{"sku":"A-1","quantity":2}'
+is_answered() {
+	[[ $(call "$TWO_ANCHORS" "$@") == *'"cents":9800'*' 200' ]]
+}
+orders() {
+	python3 - "$dir/shop/orders.db" <<-'PYTHON'
+		import sqlite3, sys
+		print(*sqlite3.connect(sys.argv[1]).execute("SELECT COUNT(*) FROM orders").fetchone())
+	PYTHON
+}
+has_orders() {
+	[[ $(orders) == "$1" ]]
+}
+
+# Called wrongly ---------------------------------------------------------------------------------------------------
+
+check 'no hosts is exit 2' exits 2 dev up --hosts 0
+check 'a handler elsewhere is exit 2' exits 2 dev up --handlers http://192.0.2.1:80
+check 'a spare with the name of a host is exit 2' exits 2 dev up --spare web1
+check 'status of no site is exit 1' exits 1 dev status
+check 'down of no site is fine' dev down
+long=$work/$(printf 'x%.0s' {1..90})
+check 'a folder too deep for sockets is told before anything starts' says 'choose a shorter --dir' \
+	"$repo/scripts/dev" up --dir "$long"
+check 'and nothing started' not test -e "$long/broker"
+check 'a contract that is not there is told' says 'no contract to read' dev up --contract "$work/none.yaml"
+
+# Up ---------------------------------------------------------------------------------------------------------------
+
+"$repo/scripts/dev" up --dir "$other" --hosts 2 --nodes 2 >"$work/other.out" 2>&1 &
+other_up=$!
+check 'a site gets up' dev up --spare floor
+check 'a larger one gets up beside it' wait "$other_up"
+check 'up again says so' says 'up already' dev up
+check 'up with other wishes is a no' exits 1 dev up --hosts 3
+check 'all parts are ready' same true "$(dev status --json | jq .ready)"
+check 'keys are for nobody else' same '' "$(find "$dir" -name '*.key' -perm /077)"
+
+while read -r kind key; do
+	check "env: $key is a $kind" test "-$kind" "$(value "$key")"
+done <<'TABLE'
+S SALLYPORT_WEB_SOCKET
+S SALLYPORT_APP_SOCKET
+f SALLYPORT_CA
+f SALLYPORT_WEB_CERT
+f SALLYPORT_WEB_KEY
+f SALLYPORT_APP_CERT
+f SALLYPORT_APP_KEY
+f SALLYPORT_SPARE_WEB_CERT
+f SALLYPORT_SPARE_WEB_KEY
+f SALLYPORT_SPARE_APP_CERT
+f SALLYPORT_SPARE_APP_KEY
+d SALLYPORT_STATE
+d SALLYPORT_BIN
+TABLE
+for part in BROKER AGENT NODE; do
+	check "env: the pid of $part is alive" kill -0 "$(value "SALLYPORT_PID_$part")"
+done
+check 'the pid of the agent is the agent' same webapp-agent "$(<"/proc/$(value SALLYPORT_PID_AGENT)/comm")"
+check 'env of an unknown host is exit 2' exits 2 dev env web9
+
+# Through it -------------------------------------------------------------------------------------------------------
+
+check 'a call is answered by the shop' is_answered
+check "a refusal of the shop is the caller's" says unknown-product call '{"sku":"Z-9","quantity":1}'
+check 'an order is accepted' says 202 curl -s -w '%{http_code}' --unix-socket "$(value SALLYPORT_WEB_SOCKET)" \
+	-H 'Idempotency-Key: one' -d '{"customer":"c-7","lines":[{"sku":"A-1","quantity":1}]}' \
+	http://localhost/v1/send/order.place
+check 'and arrives' wait_until 5 has_orders 1
+check 'the page asks too' says '98.00' curl -s "$(value SALLYPORT_SHOP_URL)quote" -d 'sku=A-1&quantity=2'
+check 'the page orders too' says 'Thank you' curl -s "$(value SALLYPORT_SHOP_URL)order" \
+	-d 'form=f1&customer=c-7&sku=B-7&quantity=1'
+check 'and that arrives too' wait_until 5 has_orders 2
+check 'the command line asks' says '98.00' "$repo/examples/shop/web.py" --socket "$(value SALLYPORT_WEB_SOCKET)" quote A-1 2
+dir_was=$dir dir=$other
+check 'the second host of the other site is served' is_answered web2
+dir=$dir_was
+
+# Parts ------------------------------------------------------------------------------------------------------------
+
+check 'an unknown part is exit 2' exits 2 dev stop agent:web7
+check 'the node stops' dev stop node
+check 'status sees it' exits 1 dev status
+check 'a call is a named error' says deadline-exceeded call "$TWO_ANCHORS"
+check 'the node starts' dev start node
+check 'calls are answered again' wait_until 3 is_answered
+check 'the agent is killed' dev kill agent
+check 'and starts' dev start agent
+check 'and is of use' wait_until 3 is_answered
+check 'the broker is killed' dev kill broker
+check 'a call is a named error at once' says border-unavailable call "$TWO_ANCHORS"
+check 'the broker starts' dev start broker
+check 'calls are answered again' wait_until 3 is_answered
+check 'start of what runs is fine' dev start broker
+check 'restart' dev restart handlers
+check 'of the handlers loses nothing' wait_until 3 is_answered
+check 'logs tell' says event= dev logs agent
+check 'the broker is at hand' says border.web1 dev broker ctl eval 'rabbit_vhost:list_names()'
+
+mv "$dir/web1/web.web1.g1.key" "$work/key"
+cp "$dir/broker/state/pki/web.floor.g1.key" "$dir/broker/state/pki/web.web1.g1.key"
+check 'a part that cannot start says why' says 'event=' dev restart agent
+check 'with exit 1' exits 1 dev restart agent
+mv "$work/key" "$dir/broker/state/pki/web.web1.g1.key"
+check 'and starts when it can' dev start agent
+
+# Own handlers -----------------------------------------------------------------------------------------------------
+
+check 'down' dev down
+check 'twice' dev down
+check 'nothing of it runs' same '' "$(pgrep -f "$dir/" || true)"
+python3 "$repo/examples/shop/handlers.py" --listen "unix:$work/mine.sock" --database "$work/mine.db" 2>/dev/null &
+mine=$!
+check 'somebody answers elsewhere' wait_until 5 test -S "$work/mine.sock"
+check 'a site with own handlers and contract gets up' dev up --handlers "unix:$work/mine.sock" \
+	--contract "$repo/examples/shop/contract.yaml"
+check 'they are asked' is_answered
+check 'the shop is not started' not says handlers dev status
+kill "$mine"
+
+# Down -------------------------------------------------------------------------------------------------------------
+
+touch "$dir/mine"
+check 'down removes what it made when asked' dev down --purge
+check 'and nothing else' same "$dir/mine" "$(find "$dir" -type f)"
+check 'the other site is still up' "$repo/scripts/dev" status --dir "$other"
+check 'and ends' "$repo/scripts/dev" down --purge --dir "$other"
+check 'without a trace' not test -e "$other"

@@ -1,0 +1,12 @@
+# The scripts, tried as a person would. Those that need none of our programs run in one build only.
+if(NOT SALLYPORT_SANITIZE)
+	foreach(test definitions clean setup broker)
+		add_test(NAME scripts/${test} COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/${test}-test.sh)
+		set_tests_properties(scripts/${test} PROPERTIES LABELS scripts TIMEOUT 240)
+	endforeach()
+	add_test(NAME scripts/shop COMMAND python3 ${PROJECT_SOURCE_DIR}/tests/scripts/shop_test.py)
+	set_tests_properties(scripts/shop PROPERTIES LABELS scripts TIMEOUT 120)
+endif()
+add_test(NAME scripts/dev COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/dev-test.sh)
+set_tests_properties(scripts/dev PROPERTIES LABELS scripts TIMEOUT 300
+	ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")

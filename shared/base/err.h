@@ -14,6 +14,7 @@
 	X(ERR_AUTH,      RETRY,   "broker refused the identity")                \
 	X(ERR_PROTOCOL,  RETRY,   "peer broke the protocol")                    \
 	X(ERR_TIMEOUT,   RETRY,   "deadline exceeded")                          \
+	X(ERR_FATE,      RETRY,   "sent, fate unknown")                         \
 	X(ERR_FULL,      RETRY,   "a named limit is reached")                   \
 	X(ERR_BUSY,      RETRY,   "already in use")                             \
 	X(ERR_REFUSED,   GIVE_UP, "refused by the peer")                        \

@@ -1,0 +1,5 @@
+# The tests of layer http.
+set(http_help ${CMAKE_CURRENT_LIST_DIR}/http_help.c)
+
+unit_test(problem SOURCES ${CMAKE_CURRENT_LIST_DIR}/problem_test.c LIBS http)
+unit_test(http_server SOURCES ${CMAKE_CURRENT_LIST_DIR}/http_server_test.c ${http_help} LIBS http)

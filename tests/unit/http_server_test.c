@@ -1,0 +1,1015 @@
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "http_help.h"
+
+#define HOST "Host: x\r\n"
+
+static struct stage st;
+
+static void setup(void)
+{
+	stage_open(&st);
+}
+
+static void teardown(void)
+{
+	stage_close(&st);
+}
+
+static const struct http_server_counters *counts(void)
+{
+	return http_server_counters(st.server);
+}
+
+/* -- what is asked, what is answered ----------------------------------------------------- */
+
+static bool details_are_right;
+
+static void on_detailed_request(void *arg, struct http_request *rq)
+{
+	struct span v;
+
+	(void)arg;
+	ck_assert_int_eq(http_request_method(rq), HTTP_PUT);
+	ck_assert(span_is(http_request_path(rq), "/a b/\xc3\xbc"));
+	ck_assert(http_request_query(rq, "first", &v) && span_is(v, "1 2"));
+	ck_assert(http_request_query(rq, "empty", &v) && v.len == 0);
+	ck_assert(!http_request_query(rq, "absent", &v) && v.len == 0);
+	ck_assert(http_request_header(rq, "x-Thing", &v) && span_is(v, "yes"));
+	ck_assert(!http_request_header(rq, "X-Absent", &v));
+	ck_assert(span_is(http_request_body(rq), "body"));
+	ck_assert_int_eq(http_request_peer(rq)->kind, PEER_UNIX);
+	ck_assert_uint_eq(http_request_peer(rq)->uid, getuid());
+	ck_assert_int_eq(http_request_peer(rq)->pid, getpid());
+	details_are_right = true;
+	const struct http_header headers[] = {
+		{ "X-One", "1" },
+		{ "X-Bad", "1\r\nX-Injected: 1" },
+		{ "Retry-After", "3" },
+	};
+
+	http_request_answer(rq, &(struct http_answer){ .status = 202,
+					.content_type = "application/json",
+					.body = span_of("{}"),
+					.headers = headers,
+					.header_count = 3 });
+}
+
+static void play_details(struct stage *s)
+{
+	int fd = must_connect(s->path);
+
+	must_send(fd, "PUT /a%20b/%C3%BC?first=1+2&empty=&none HTTP/1.1\r\n" HOST
+		      "X-Thing: yes\r\nContent-Length: 4\r\n\r\nbody");
+	struct reply r = must_reply(fd);
+
+	ck_assert_int_eq(r.status, 202);
+	ck_assert_str_eq(r.body, "{}");
+	ck_assert_ptr_nonnull(strstr(r.head, "\r\nX-One: 1\r\n"));
+	ck_assert_ptr_nonnull(strstr(r.head, "\r\nRetry-After: 3\r\n"));
+	ck_assert_ptr_nonnull(strstr(r.head, "\r\nContent-Type: application/json\r\n"));
+	ck_assert_ptr_null(strstr(r.head, "X-Injected"));
+	ck_assert_ptr_null(strstr(r.head, "\r\nDate:"));
+	ck_assert(!r.says_close);
+	reply_free(&r);
+	close(fd);
+}
+
+START_TEST(a_request_arrives_with_all_its_parts)
+{
+	stage_serve(&st, (struct http_server_config){ .on_request = on_detailed_request });
+	stage_play(&st, play_details);
+	ck_assert(details_are_right);
+	ck_assert_uint_eq(counts()->requests, 1);
+	ck_assert_uint_eq(counts()->answers, 1);
+}
+END_TEST
+
+static void play_keep_alive(struct stage *s)
+{
+	int fd = must_connect(s->path);
+
+	for (int i = 0; i < 100; i++) {
+		must_ask(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+		must_ask(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello",
+			200, "hello");
+		must_ask(fd, "DELETE /later HTTP/1.1\r\n" HOST "\r\n", 200, "later");
+	}
+	must_ask(fd, "GET /x HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n", 200, "GET /x");
+	must_be_closed(fd);
+	close(fd);
+	fd = must_connect(s->path);
+	must_ask(fd, "GET /x HTTP/1.0\r\n\r\n", 200, "GET /x");
+	must_be_closed(fd);
+	close(fd);
+	fd = must_connect(s->path);
+	must_ask(fd, "GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 200, "GET /x");
+	must_ask(fd, "GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 200, "GET /x");
+	close(fd);
+}
+
+START_TEST(a_connection_serves_many_requests)
+{
+	stage_serve(&st, (struct http_server_config){ 0 });
+	stage_play(&st, play_keep_alive);
+	ck_assert_uint_eq(counts()->requests, 304);
+	ck_assert_uint_eq(counts()->answers, 304);
+	ck_assert_uint_eq(counts()->bad_request, 0);
+	ck_assert_uint_eq(counts()->accepted, 3);
+}
+END_TEST
+
+static void play_pipelined(struct stage *s)
+{
+	int fd = must_connect(s->path);
+
+	must_send(fd, "GET /later HTTP/1.1\r\n" HOST "\r\n"
+		      "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\ntwo"
+		      "GET /later HTTP/1.1\r\n" HOST "\r\n"
+		      "GET /4 HTTP/1.1\r\n" HOST "\r\n");
+	static const char *const bodies[] = { "later", "two", "later", "GET /4" };
+
+	for (size_t i = 0; i < ARRAY_COUNT(bodies); i++) {
+		struct reply r = must_reply(fd);
+
+		ck_assert_int_eq(r.status, 200);
+		ck_assert_str_eq(r.body, bodies[i]);
+		reply_free(&r);
+	}
+	close(fd);
+}
+
+START_TEST(requests_sent_at_once_are_answered_in_order)
+{
+	stage_serve(&st, (struct http_server_config){ 0 });
+	stage_play(&st, play_pipelined);
+}
+END_TEST
+
+static void play_pieces(struct stage *s)
+{
+	const char *whole = "POST /echo HTTP/1.1\r\n" HOST
+			    "Content-Length: 11\r\n\r\nhello world";
+	const char *chunked = "POST /echo HTTP/1.1\r\n" HOST
+			      "Transfer-Encoding: chunked\r\n\r\n"
+			      "5\r\nhello\r\n1;ext=1\r\n \r\n5\r\nworld\r\n0\r\n\r\n";
+	int fd = must_connect(s->path);
+
+	for (const char *p = whole; *p != '\0'; p++)
+		must_send_bytes(fd, p, 1);
+	must_ask(fd, "", 200, "hello world");
+	for (const char *p = chunked; *p != '\0'; p++)
+		must_send_bytes(fd, p, 1);
+	must_ask(fd, "", 200, "hello world");
+	must_ask(fd, chunked, 200, "hello world");
+	must_send(fd, "POST /echo HTTP/1.1\r\n" HOST "Expect: 100-continue\r\n"
+		      "Content-Length: 2\r\n\r\n");
+	struct reply r = must_reply(fd);
+
+	ck_assert_int_eq(r.status, 100);
+	reply_free(&r);
+	must_ask(fd, "ok", 200, "ok");
+	close(fd);
+}
+
+START_TEST(a_body_comes_whole_in_whatever_pieces_it_was_sent)
+{
+	stage_serve(&st, (struct http_server_config){ 0 });
+	stage_play(&st, play_pieces);
+	ck_assert_uint_eq(counts()->requests, 4);
+}
+END_TEST
+
+static void play_large(struct stage *s)
+{
+	enum { LARGE = 1024 * 1024 };
+	char head[128];
+	char *body = malloc(LARGE);
+	int fd = must_connect(s->path);
+
+	memset(body, 'y', LARGE);
+	snprintf(head, sizeof(head),
+		"POST /echo HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n", LARGE);
+	must_send(fd, head);
+	must_send_bytes(fd, body, LARGE);
+	struct reply r = must_reply(fd);
+
+	ck_assert_int_eq(r.status, 200);
+	ck_assert_uint_eq(r.body_len, LARGE);
+	ck_assert_int_eq(memcmp(r.body, body, LARGE), 0);
+	reply_free(&r);
+	free(body);
+	must_ask(fd, "GET /size/10000000 HTTP/1.1\r\n" HOST "\r\n", 200, NULL);
+	close(fd);
+}
+
+START_TEST(large_bodies_cross_both_ways)
+{
+	stage_serve(&st, (struct http_server_config){ .max_body_bytes = MIB(1) });
+	stage_play(&st, play_large);
+}
+END_TEST
+
+static void play_half_close(struct stage *s)
+{
+	int fd = must_connect(s->path);
+
+	must_send(fd, "GET /now HTTP/1.1\r\n" HOST "\r\n");
+	ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
+	must_ask(fd, "", 200, "GET /now");
+	must_be_closed(fd);
+	close(fd);
+	fd = must_connect(s->path);
+	must_send(fd, "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+	ck_assert_int_eq(shutdown(fd, SHUT_WR), 0);
+	wait_held(s, 1);
+	on_loop(s, release_all);
+	must_ask(fd, "", 200, "released");
+	must_be_closed(fd);
+	close(fd);
+}
+
+START_TEST(a_client_that_closed_its_sending_half_gets_its_answer)
+{
+	stage_serve(&st, (struct http_server_config){ 0 });
+	stage_play(&st, play_half_close);
+	ck_assert_uint_eq(counts()->answers, 2);
+}
+END_TEST
+
+/* -- bad input --------------------------------------------------------------------------- */
+
+static const struct {
+	const char *request;
+	int status;
+	const char *type; /* NULL: the library's own page */
+} bad[] = {
+	{ "HEAD / HTTP/1.1\r\n" HOST "\r\n", 405, NULL }, /* has no body, so no problem */
+	{ "PATCH / HTTP/1.1\r\n" HOST "\r\n", 405, "wrong-method" },
+	{ "OPTIONS * HTTP/1.1\r\n" HOST "\r\n", 405, "wrong-method" },
+	{ "get / HTTP/1.1\r\n" HOST "\r\n", 405, "wrong-method" },
+	{ "GET / HTTP/1.1\r\n\r\n", 400, "bad-request" },
+	{ "GET / HTTP/1.1\r\n" HOST HOST "\r\n", 400, "bad-request" },
+	{ "GET /%zz HTTP/1.1\r\n" HOST "\r\n", 400, "bad-request" },
+	{ "GET /%00 HTTP/1.1\r\n" HOST "\r\n", 400, "bad-request" },
+	{ "GET /x?a=%0 HTTP/1.1\r\n" HOST "\r\n", 400, "bad-request" },
+	{ "GET /a b HTTP/1.1\r\n" HOST "\r\n", 400, "bad-request" },
+	{ "GET /\xc3\xbc HTTP/1.1\r\n" HOST "\r\n", 400, "bad-request" },
+	{ "GET http://x/ HTTP/1.1\r\n" HOST "\r\n", 400, "bad-request" },
+	{ "GET / HTTP/1.1\r\n" HOST "Bad Name: 1\r\n\r\n", 400, "bad-request" },
+	{ "GET / HTTP/1.1\r\n" HOST "Content-Length : 1\r\n\r\n", 400, "bad-request" },
+	{ "GET / HTTP/1.1\r\n" HOST "no colon\r\n\r\n", 400, NULL },
+	{ "POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400,
+		"bad-request" },
+	{ "POST / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+		400, "bad-request" },
+	{ "POST / HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n", 400, "bad-request" },
+	{ "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip\r\n\r\n", 501, "unsupported" },
+	{ "POST / HTTP/1.1\r\n" HOST "Content-Length: -1\r\n\r\n", 400, NULL },
+	{ "POST / HTTP/1.1\r\n" HOST "Content-Length: 1x\r\n\r\n", 400, NULL },
+	{ "POST / HTTP/1.1\r\n" HOST "Content-Length: 1001\r\n\r\n", 413, "payload-too-large" },
+	{ "POST / HTTP/1.1\r\n" HOST "Content-Length: 0001001\r\n\r\n", 413,
+		"payload-too-large" },
+	{ "POST / HTTP/1.1\r\n" HOST "Content-Length: 99999999999999999999999\r\n\r\n", 413,
+		NULL },
+	{ "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, NULL },
+	{ "GARBAGE\r\n\r\n", 400, "bad-request" },
+	{ "\x16\x03\x01\x02\x01\n\n", 400, "bad-request" },
+	{ "GET / HTTP/2.0\r\n\r\n", 505, NULL },
+	{ "GET /\r\n\r\n", 400, NULL },
+};
+
+static void play_bad(struct stage *s)
+{
+	for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+		int fd = must_connect(s->path);
+
+		must_send(fd, bad[i].request);
+		if (bad[i].type != NULL) {
+			must_get_problem(fd, bad[i].status, bad[i].type);
+		} else {
+			struct reply r = { 0 };
+			ssize_t n = recv(fd, r.head, sizeof(r.head) - 1, 0);
+			int status = 0;
+
+			ck_assert_msg(n > 0, "no answer to %s", bad[i].request);
+			ck_assert_int_eq(sscanf(r.head, "HTTP/1.1 %d", &status), 1);
+			ck_assert_msg(
+				status == bad[i].status, "%d to %s", status, bad[i].request);
+			while (recv(fd, r.head, sizeof(r.head), 0) > 0)
+				;
+		}
+		must_be_closed(fd);
+		close(fd);
+	}
+	int fd = must_connect(s->path);
+
+	must_ask(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	close(fd);
+}
+
+START_TEST(what_is_malformed_is_refused_by_name)
+{
+	stage_serve(&st, (struct http_server_config){ .max_body_bytes = 1000 });
+	stage_play(&st, play_bad);
+	ck_assert_uint_eq(counts()->requests, 1);
+	ck_assert_uint_eq(counts()->bad_method, 4);
+	ck_assert_uint_eq(counts()->body_too_large, 2);
+	ck_assert_uint_ge(counts()->bad_request, 15);
+}
+END_TEST
+
+static void play_too_large(struct stage *s)
+{
+	char text[40 * 1024];
+	int fd;
+
+	/* A head that the library could take, but that is above our limit. */
+	int len = snprintf(
+		text, sizeof(text), "GET / HTTP/1.1\r\n" HOST "X: %01500d\r\n\r\n", 1);
+
+	fd = must_connect(s->path);
+	must_send_bytes(fd, text, (size_t)len);
+	must_get_problem(fd, 431, "headers-too-large");
+	must_be_closed(fd);
+	close(fd);
+
+	len = snprintf(text, sizeof(text), "GET /%01500d HTTP/1.1\r\n" HOST "\r\n", 1);
+	fd = must_connect(s->path);
+	must_send_bytes(fd, text, (size_t)len);
+	must_get_problem(fd, 414, "path-too-long");
+	close(fd);
+
+	/* Beyond what the library can take: a page of its own. */
+	len = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\n" HOST "X: %030000d\r\n\r\n", 1);
+	fd = must_connect(s->path);
+	send(fd, text, (size_t)len, MSG_NOSIGNAL);
+	ck_assert_int_gt(recv(fd, text, sizeof(text) - 1, 0), 12);
+	ck_assert_int_eq(strncmp(text, "HTTP/1.1 431", 12), 0);
+	close(fd);
+	len = snprintf(text, sizeof(text), "GET /%030000d HTTP/1.1\r\n" HOST "\r\n", 1);
+	fd = must_connect(s->path);
+	send(fd, text, (size_t)len, MSG_NOSIGNAL);
+	ck_assert_int_gt(recv(fd, text, sizeof(text) - 1, 0), 12);
+	ck_assert_int_eq(strncmp(text, "HTTP/1.1 414", 12), 0);
+	close(fd);
+
+	/* A chunked body says its size only as it comes. */
+	fd = must_connect(s->path);
+	must_send(fd, "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
+		      "200\r\n");
+	memset(text, 'z', 512);
+	must_send_bytes(fd, text, 512);
+	must_send(fd, "\r\n200\r\n");
+	must_send_bytes(fd, text, 512);
+	must_get_problem(fd, 413, "payload-too-large");
+	must_be_closed(fd);
+	close(fd);
+	fd = must_connect(s->path);
+	must_ask(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	close(fd);
+}
+
+START_TEST(what_is_too_large_is_refused_by_name)
+{
+	stage_serve(&st, (struct http_server_config){
+				 .max_header_bytes = 1024, .max_body_bytes = 1000 });
+	stage_play(&st, play_too_large);
+	ck_assert_uint_eq(counts()->requests, 1);
+	ck_assert_uint_eq(counts()->head_too_large, 2);
+	ck_assert_uint_eq(counts()->body_too_large, 1);
+}
+END_TEST
+
+/* -- time -------------------------------------------------------------------------------- */
+
+static void play_slow(struct stage *s)
+{
+	int half = must_connect(s->path);
+	int silent = must_connect(s->path);
+	int half_line = must_connect(s->path);
+	uint64_t begin_us = clock_mono_us();
+
+	must_send(half, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhell");
+	must_send(half_line, "POST /ec");
+	must_get_problem(half, 408, "slow-request");
+	ck_assert_uint_ge(clock_mono_us() - begin_us, 99 * 1000);
+	must_be_closed(half);
+	must_get_problem(silent, 408, "slow-request");
+	must_get_problem(half_line, 408, "slow-request");
+	ck_assert_uint_ge(clock_mono_us() - begin_us, 199 * 1000);
+	close(half);
+	close(silent);
+	close(half_line);
+
+	/* A kept connection ends without a word. */
+	int idle = must_connect(s->path);
+
+	must_ask(idle, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	must_be_closed(idle);
+	close(idle);
+
+	/* A byte now and then does not help. */
+	int trickle = must_connect(s->path);
+	const char *text = "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 50\r\n\r\n";
+	struct timeval pause = { .tv_usec = 20 * 1000 };
+	char byte;
+
+	must_send(trickle, text);
+	begin_us = clock_mono_us();
+	setsockopt(trickle, SOL_SOCKET, SO_RCVTIMEO, &pause, sizeof(pause));
+	while (recv(trickle, &byte, 1, MSG_PEEK) < 0) {
+		send(trickle, "x", 1, MSG_NOSIGNAL);
+		ck_assert_uint_lt(clock_mono_us() - begin_us, 5 * 1000 * 1000);
+	}
+	must_get_problem(trickle, 408, "slow-request");
+	close(trickle);
+}
+
+START_TEST(whoever_is_slow_is_told_and_closed)
+{
+	stage_serve(&st, (struct http_server_config){
+				 .request_timeout_ms = 100, .idle_timeout_ms = 200 });
+	stage_play(&st, play_slow);
+	ck_assert_uint_eq(counts()->slow, 4);
+	ck_assert_uint_eq(counts()->idle_closed, 1);
+	ck_assert_uint_eq(counts()->open_count, 0);
+}
+END_TEST
+
+static void play_stuck(struct stage *s)
+{
+	int fd = must_connect(s->path);
+	char bytes[65536];
+	size_t got = 0;
+	ssize_t n;
+
+	must_send(fd, "GET /size/10000000 HTTP/1.1\r\n" HOST "\r\n");
+	int good = must_connect(s->path);
+
+	must_ask(good, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	must_be_closed(good); /* after the idle time-out, which fd's lies before */
+	while ((n = recv(fd, bytes, sizeof(bytes), 0)) > 0)
+		got += (size_t)n;
+	ck_assert_uint_lt(got, 10000000);
+	close(fd);
+	close(good);
+}
+
+START_TEST(an_answer_left_unread_is_given_up)
+{
+	stage_serve(&st, (struct http_server_config){ .idle_timeout_ms = 200 });
+	stage_play(&st, play_stuck);
+	ck_assert_uint_eq(counts()->idle_closed, 2);
+}
+END_TEST
+
+/* -- crowds ------------------------------------------------------------------------------ */
+
+static void play_crowd(struct stage *s)
+{
+	int held = must_connect(s->path);
+	int idle = must_connect(s->path);
+	int strangers[20];
+
+	must_send(held, "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+	wait_held(s, 1);
+	must_ask(idle, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	for (int i = 0; i < 20; i++) {
+		strangers[i] = must_connect(s->path);
+		must_send(strangers[i], "GET /half");
+	}
+	/* Two places are left to them: all but the last two had to go. */
+	for (int i = 0; i < 18; i++) {
+		must_get_problem(strangers[i], 503, "overloaded");
+		must_be_closed(strangers[i]);
+		close(strangers[i]);
+	}
+	must_ask(idle, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	must_ask(strangers[19], " HTTP/1.1\r\n" HOST "\r\n", 200, "GET /half");
+	on_loop(s, release_all);
+	must_ask(held, "", 200, "released");
+	close(strangers[18]);
+	close(strangers[19]);
+	close(held);
+	close(idle);
+}
+
+START_TEST(strangers_give_way_first_and_who_is_being_answered_never)
+{
+	stage_serve(&st, (struct http_server_config){ .max_connections = 4 });
+	stage_play(&st, play_crowd);
+	ck_assert_uint_eq(counts()->evicted, 18);
+	ck_assert_uint_eq(counts()->refused_full, 0);
+}
+END_TEST
+
+static void play_all_busy(struct stage *s)
+{
+	int busy[3];
+
+	for (int i = 0; i < 3; i++) {
+		busy[i] = must_connect(s->path);
+		must_send(busy[i], "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+	}
+	wait_held(s, 3);
+	for (int i = 0; i < 10; i++) {
+		int fd = must_connect(s->path);
+
+		must_get_problem(fd, 503, "overloaded");
+		must_be_closed(fd);
+		close(fd);
+	}
+	on_loop(s, release_all);
+	for (int i = 0; i < 3; i++) {
+		must_ask(busy[i], "", 200, "released");
+		must_ask(busy[i], "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	}
+	/* Kept connections give way once they are idle. */
+	int fd = must_connect(s->path);
+
+	must_ask(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	must_be_closed(busy[0]);
+	must_ask(busy[1], "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	close(fd);
+	for (int i = 0; i < 3; i++)
+		close(busy[i]);
+}
+
+START_TEST(when_every_connection_is_busy_the_new_one_is_told)
+{
+	stage_serve(&st, (struct http_server_config){ .max_connections = 9, .max_per_uid = 3 });
+	stage_play(&st, play_all_busy);
+	ck_assert_uint_eq(counts()->refused_full, 10);
+	ck_assert_uint_eq(counts()->evicted, 1);
+	ck_assert_uint_eq(counts()->gone, 0);
+}
+END_TEST
+
+static void forget_held(struct stage *s)
+{
+	s->held_count = 0;
+}
+
+static void play_vanish(struct stage *s)
+{
+	for (int i = 0; i < 3; i++) {
+		int fd = must_connect(s->path);
+
+		must_send(fd, "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+		wait_held(s, (unsigned)i + 1);
+		close(fd);
+	}
+	int fd = must_connect(s->path);
+
+	must_ask(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	on_loop(s, forget_held);
+	close(fd);
+}
+
+START_TEST(requests_of_clients_that_vanished_give_way)
+{
+	stage_serve(&st, (struct http_server_config){ .max_connections = 3 });
+	stage_play(&st, play_vanish);
+	ck_assert_uint_eq(st.gone_count, 3);
+	ck_assert_int_eq(st.gone_reason, ERR_LINK);
+	ck_assert_uint_eq(counts()->gone, 3);
+}
+END_TEST
+
+static void play_vanish_then_answer(struct stage *s)
+{
+	int fd = must_connect(s->path);
+
+	must_send(fd, "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+	wait_held(s, 1);
+	close(fd);
+	on_loop(s, release_all);
+	fd = must_connect(s->path);
+	must_ask(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	close(fd);
+}
+
+START_TEST(answering_a_client_that_vanished_is_harmless)
+{
+	stage_serve(&st, (struct http_server_config){ 0 });
+	stage_play(&st, play_vanish_then_answer);
+	ck_assert_uint_eq(st.gone_count, 0);
+}
+END_TEST
+
+static void play_descriptors(struct stage *s)
+{
+	struct rlimit old;
+	int fds[64];
+	int count = 0;
+	int fd = must_connect(s->path);
+
+	must_ask(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	/* Connected while there are descriptors, accepted when there are none. */
+	int late = socket(AF_UNIX, SOCK_STREAM, 0);
+	struct rlimit low = { .rlim_cur = (rlim_t)late + 1, .rlim_max = old.rlim_max };
+
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	while (count < 64 && (fds[count] = dup(fd)) >= 0)
+		count++;
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	struct timeval limit = { .tv_sec = 20 };
+
+	setsockopt(late, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", s->path);
+	ck_assert_int_eq(connect(late, (struct sockaddr *)&at, sizeof(at)), 0);
+	must_get_problem(late, 503, "overloaded");
+	must_be_closed(late);
+	must_ask(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	while (count > 0)
+		close(fds[--count]);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	close(late);
+	late = must_connect(s->path);
+	must_ask(late, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	close(late);
+	close(fd);
+}
+
+START_TEST(without_descriptors_the_new_client_is_told_and_the_old_ones_are_served)
+{
+	stage_serve(&st, (struct http_server_config){ 0 });
+	stage_play(&st, play_descriptors);
+	ck_assert_uint_eq(counts()->refused_fds, 1);
+}
+END_TEST
+
+/* -- who may ------------------------------------------------------------------------------ */
+
+enum { STRANGE_UID = 65533, STRANGE_GID = 65532, KNOWN_GID = 65531 };
+
+/* In a process of another user. Returns its exit status: 0 served, 1 refused by name. */
+static int ask_as(const char *path, uid_t uid, gid_t extra_gid)
+{
+	pid_t pid = fork();
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		if (setgroups(extra_gid == 0 ? 0 : 1, &extra_gid) != 0 ||
+			setgid(STRANGE_GID) != 0 || setuid(uid) != 0)
+			_exit(9);
+		int fd = must_connect(path);
+		char text[512] = { 0 };
+
+		must_send(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n");
+		if (recv(fd, text, sizeof(text) - 1, 0) <= 0)
+			_exit(8);
+		_exit(strncmp(text, "HTTP/1.1 200", 12) == 0     ? 0
+			: strncmp(text, "HTTP/1.1 403", 12) == 0 ? 1
+								 : 7);
+	}
+	int status = 0;
+
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void play_peers(struct stage *s)
+{
+	chmod(s->folder, 0755);
+	ck_assert_int_eq(ask_as(s->path, STRANGE_UID, 0), 0);
+	ck_assert_int_eq(ask_as(s->path, STRANGE_UID + 1, 0), 1);
+	ck_assert_int_eq(ask_as(s->path, STRANGE_UID + 1, KNOWN_GID), 0);
+	int fd = must_connect(s->path); /* root always may */
+
+	must_ask(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	close(fd);
+}
+
+START_TEST(only_the_users_and_groups_allowed_may_speak)
+{
+	const uid_t uids[] = { STRANGE_UID };
+	const gid_t gids[] = { KNOWN_GID };
+
+	if (geteuid() != 0)
+		return; /* only root can become somebody else */
+	stage_serve(&st, (struct http_server_config){ .socket = { .mode = 0666 },
+				 .allowed_uids = uids,
+				 .allowed_uid_count = 1,
+				 .allowed_gids = gids,
+				 .allowed_gid_count = 1 });
+	stage_play(&st, play_peers);
+	ck_assert_uint_eq(counts()->refused_peer, 1);
+}
+END_TEST
+
+static void play_loopback(struct stage *s)
+{
+	uint16_t port = http_server_loopback_port(s->server);
+	int fd = must_connect_tcp(port);
+
+	must_ask(fd, "GET /x HTTP/1.1\r\nHost: localhost:80\r\n\r\n", 200, "GET /x");
+	must_ask(fd, "GET /later HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 200, "later");
+	must_send(fd, "GET /x HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+	must_get_problem(fd, 421, "misdirected");
+	must_be_closed(fd);
+	close(fd);
+}
+
+START_TEST(the_loopback_listener_answers_only_to_its_own_name)
+{
+	stage_serve(&st, (struct http_server_config){ .has_loopback = true });
+	ck_assert_uint_gt(http_server_loopback_port(st.server), 0);
+	stage_play(&st, play_loopback);
+
+	struct http_server *second = NULL;
+	struct http_server_config same = { .has_loopback = true,
+		.loopback_port = http_server_loopback_port(st.server),
+		.on_request = on_detailed_request };
+
+	ck_assert_int_eq(http_server_start(&st.loop, &same, &second), ERR_BUSY);
+}
+END_TEST
+
+/* -- the socket file ----------------------------------------------------------------------- */
+
+static void must_start(struct http_server_config config, enum err expected)
+{
+	struct http_server *server = NULL;
+
+	config.on_request = on_detailed_request;
+	ck_assert_int_eq(http_server_start(&st.loop, &config, &server), expected);
+}
+
+START_TEST(a_dead_daemons_socket_is_replaced_and_a_live_ones_never)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	struct stat info;
+	int dead = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", st.path);
+	ck_assert_int_eq(bind(dead, (struct sockaddr *)&at, sizeof(at)), 0);
+	close(dead);
+	mode_t umask_before = umask(0077);
+
+	stage_serve(&st, (struct http_server_config){ 0 });
+	umask(umask_before);
+	ck_assert_int_eq(lstat(st.path, &info), 0);
+	ck_assert_uint_eq(info.st_mode & 07777, 0660);
+	must_start((struct http_server_config){ .socket = { .path = st.path } }, ERR_BUSY);
+	ck_assert_int_eq(access(st.path, F_OK), 0);
+}
+END_TEST
+
+START_TEST(a_socket_gets_its_mode_and_group)
+{
+	struct stat info;
+
+	stage_serve(&st, (struct http_server_config){ .socket = { .mode = 0600,
+							      .has_group = geteuid() == 0,
+							      .group = KNOWN_GID } });
+	ck_assert_int_eq(lstat(st.path, &info), 0);
+	ck_assert_uint_eq(info.st_mode & 07777, 0600);
+	if (geteuid() == 0)
+		ck_assert_uint_eq(info.st_gid, KNOWN_GID);
+}
+END_TEST
+
+START_TEST(what_is_no_socket_is_left_alone)
+{
+	char missing[160];
+	char long_path[256];
+	int fd = open(st.path, O_CREAT | O_WRONLY, 0600);
+
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	must_start((struct http_server_config){ .socket = { .path = st.path } }, ERR_BUSY);
+	ck_assert_int_eq(access(st.path, F_OK), 0);
+	snprintf(missing, sizeof(missing), "%s/no/api.sock", st.folder);
+	must_start((struct http_server_config){ .socket = { .path = missing } }, ERR_NOT_FOUND);
+	snprintf(long_path, sizeof(long_path), "%s/%0150d", st.folder, 1);
+	must_start((struct http_server_config){ .socket = { .path = long_path } }, ERR_INPUT);
+}
+END_TEST
+
+START_TEST(a_file_that_became_somebody_elses_is_not_removed)
+{
+	stage_serve(&st, (struct http_server_config){ 0 });
+	ck_assert_int_eq(unlink(st.path), 0);
+	int fd = open(st.path, O_CREAT | O_WRONLY, 0600);
+
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	http_server_stop(st.server, NULL, NULL);
+	st.server = NULL;
+	while (st.loop.open_count > 0)
+		uv_run(&st.loop.uv, UV_RUN_ONCE);
+	ck_assert_int_eq(access(st.path, F_OK), 0);
+}
+END_TEST
+
+/* -- the end ------------------------------------------------------------------------------- */
+
+static void on_drained(void *arg)
+{
+	struct stage *s = arg;
+
+	s->is_drained = true;
+}
+
+static void drain(struct stage *s)
+{
+	http_server_drain(s->server, 10 * 1000, on_drained, s);
+}
+
+static void play_drain(struct stage *s)
+{
+	int held = must_connect(s->path);
+	int idle = must_connect(s->path);
+	int silent = must_connect(s->path);
+	int half = must_connect(s->path);
+
+	must_send(held, "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+	wait_held(s, 1);
+	must_ask(idle, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	must_send(half, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhel");
+	must_ask(idle, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+
+	/* Accepted by the kernel, asked, and not seen by the server yet: it is served. */
+	int late = must_connect(s->path);
+
+	must_send(late, "GET /late HTTP/1.1\r\n" HOST "\r\n");
+	on_loop(s, drain);
+	must_ask(late, "", 200, "GET /late");
+	must_be_closed(late);
+	must_be_closed(idle);
+	must_be_closed(silent);
+	ck_assert_int_ne(access(s->path, F_OK), 0);
+	ck_assert(!s->is_drained);
+	must_send(half, "lo");
+	struct reply r = must_reply(half);
+
+	ck_assert_int_eq(r.status, 200);
+	ck_assert_str_eq(r.body, "hello");
+	ck_assert(r.says_close);
+	reply_free(&r);
+	must_be_closed(half);
+	on_loop(s, release_all);
+	r = must_reply(held);
+	ck_assert_int_eq(r.status, 200);
+	ck_assert(r.says_close);
+	reply_free(&r);
+	must_be_closed(held);
+	close(held);
+	close(idle);
+	close(silent);
+	close(half);
+	close(late);
+}
+
+START_TEST(draining_lets_requests_end_and_takes_no_connections)
+{
+	stage_serve(&st, (struct http_server_config){ 0 });
+	stage_play(&st, play_drain);
+	stage_run_until(&st, &st.is_drained);
+	ck_assert_uint_eq(counts()->open_count, 0);
+	ck_assert_uint_eq(counts()->requests, 5);
+}
+END_TEST
+
+static void play_hold_one(struct stage *s)
+{
+	int fd = must_connect(s->path);
+
+	*(int *)s->extra = fd;
+	must_send(fd, "GET /hold HTTP/1.1\r\n" HOST "\r\n");
+	void *extra = s->extra;
+
+	wait_held(s, 1);
+	s->extra = extra;
+}
+
+START_TEST(draining_ends_at_its_deadline)
+{
+	int fd = -1;
+
+	st.extra = &fd;
+	stage_serve(&st, (struct http_server_config){ 0 });
+	stage_play(&st, play_hold_one);
+	uint64_t begin_us = clock_mono_us();
+
+	http_server_drain(st.server, 50, on_drained, &st);
+	stage_run_until(&st, &st.is_drained);
+	ck_assert_uint_ge(clock_mono_us() - begin_us, 49 * 1000); /* the loop counts whole ms */
+	ck_assert_uint_eq(st.gone_count, 0);
+	close(fd);
+}
+END_TEST
+
+START_TEST(draining_a_server_without_clients_ends_at_once)
+{
+	stage_serve(&st, (struct http_server_config){ 0 });
+	http_server_drain(st.server, 10 * 1000, on_drained, &st);
+	ck_assert(!st.is_drained);
+	uint64_t begin_us = clock_mono_us();
+
+	stage_run_until(&st, &st.is_drained);
+	ck_assert_uint_lt(clock_mono_us() - begin_us, 1000 * 1000);
+}
+END_TEST
+
+START_TEST(stopping_tells_the_owners_of_held_requests)
+{
+	int fd = -1;
+
+	st.extra = &fd;
+	stage_serve(&st, (struct http_server_config){ 0 });
+	stage_play(&st, play_hold_one);
+	stage_close(&st);
+	ck_assert_uint_eq(st.gone_count, 1);
+	ck_assert_int_eq(st.gone_reason, ERR_CANCEL);
+	must_be_closed(fd);
+	close(fd);
+	stage_open(&st); /* for teardown */
+}
+END_TEST
+
+static void on_request_stop(void *arg, struct http_request *rq)
+{
+	struct stage *s = arg;
+
+	stage_answer(rq, 200, "bye");
+	http_server_stop(s->server, NULL, NULL);
+	s->server = NULL;
+}
+
+static void play_stop_inside(struct stage *s)
+{
+	int fd = must_connect(s->path);
+
+	must_ask(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "bye");
+	must_be_closed(fd);
+	close(fd);
+}
+
+START_TEST(the_server_may_be_stopped_from_inside_a_request)
+{
+	stage_serve(
+		&st, (struct http_server_config){ .on_request = on_request_stop, .arg = &st });
+	stage_play(&st, play_stop_inside);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("http_server");
+	TCase *tc = tcase_create("http_server");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, a_request_arrives_with_all_its_parts);
+	tcase_add_test(tc, a_connection_serves_many_requests);
+	tcase_add_test(tc, requests_sent_at_once_are_answered_in_order);
+	tcase_add_test(tc, a_body_comes_whole_in_whatever_pieces_it_was_sent);
+	tcase_add_test(tc, large_bodies_cross_both_ways);
+	tcase_add_test(tc, a_client_that_closed_its_sending_half_gets_its_answer);
+	tcase_add_test(tc, what_is_malformed_is_refused_by_name);
+	tcase_add_test(tc, what_is_too_large_is_refused_by_name);
+	tcase_add_test(tc, whoever_is_slow_is_told_and_closed);
+	tcase_add_test(tc, an_answer_left_unread_is_given_up);
+	tcase_add_test(tc, strangers_give_way_first_and_who_is_being_answered_never);
+	tcase_add_test(tc, when_every_connection_is_busy_the_new_one_is_told);
+	tcase_add_test(tc, requests_of_clients_that_vanished_give_way);
+	tcase_add_test(tc, answering_a_client_that_vanished_is_harmless);
+	tcase_add_test(
+		tc, without_descriptors_the_new_client_is_told_and_the_old_ones_are_served);
+	tcase_add_test(tc, only_the_users_and_groups_allowed_may_speak);
+	tcase_add_test(tc, the_loopback_listener_answers_only_to_its_own_name);
+	tcase_add_test(tc, a_dead_daemons_socket_is_replaced_and_a_live_ones_never);
+	tcase_add_test(tc, a_socket_gets_its_mode_and_group);
+	tcase_add_test(tc, what_is_no_socket_is_left_alone);
+	tcase_add_test(tc, a_file_that_became_somebody_elses_is_not_removed);
+	tcase_add_test(tc, draining_lets_requests_end_and_takes_no_connections);
+	tcase_add_test(tc, draining_ends_at_its_deadline);
+	tcase_add_test(tc, draining_a_server_without_clients_ends_at_once);
+	tcase_add_test(tc, stopping_tells_the_owners_of_held_requests);
+	tcase_add_test(tc, the_server_may_be_stopped_from_inside_a_request);
+	suite_add_tcase(suite, tc);
+	SRunner *runner = srunner_create(suite);
+
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

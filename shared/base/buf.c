@@ -112,14 +112,18 @@ void buf_format(struct buf *b, const char *format, ...)
 		buf_append(b, (struct span){ .at = small, .len = (size_t)len });
 		return;
 	}
-	char *to = buf_reserve(b, (size_t)len + 1);
+	/* Not straight into the buffer: the NUL at the end may be the byte that has no room. */
+	char *text;
 
-	if (to == NULL)
-		return;
 	va_start(args, format);
-	vsnprintf(to, (size_t)len + 1, format, args);
+	len = vasprintf(&text, format, args);
 	va_end(args);
-	b->len += (size_t)len;
+	if (len < 0) {
+		b->status = b->status == ERR_OK ? ERR_NOMEM : b->status;
+		return;
+	}
+	buf_append(b, (struct span){ .at = text, .len = (size_t)len });
+	free(text);
 }
 
 void buf_consume(struct buf *b, size_t bytes)

@@ -1,0 +1,6 @@
+unit_test(NAME base_text SOURCES base_text_test.c LIBS base)
+unit_test(NAME base_buf SOURCES base_buf_test.c LIBS base)
+unit_test(NAME base_small SOURCES base_small_test.c LIBS base)
+unit_test(NAME base_hist SOURCES base_hist_test.c LIBS base)
+unit_test(NAME base_log SOURCES base_log_test.c LIBS base)
+unit_test(NAME base_report SOURCES base_report_test.c LIBS base)

@@ -64,14 +64,16 @@ enum err loop_init(struct loop *l)
 	list_init(&l->turns);
 	RB_INIT(&l->timers);
 	l->uv.data = l;
-	/* These four cannot fail on a loop that is open (libuv source: they only link lists).
+	/* These cannot fail on a loop that is open (libuv source: they only link lists).
 	 */
 	uv_prepare_init(&l->uv, &l->before_sleep);
 	uv_check_init(&l->uv, &l->after_poll);
 	uv_timer_init(&l->uv, &l->alarm);
+	uv_idle_init(&l->uv, &l->at_once);
 	l->before_sleep.data = l;
 	l->after_poll.data = l;
 	l->alarm.data = l;
+	l->at_once.data = l;
 	uv_prepare_start(&l->before_sleep, on_before_sleep);
 	uv_check_start(&l->after_poll, on_after_poll);
 	return ERR_OK;
@@ -98,6 +100,7 @@ void loop_fini(struct loop *l)
 	uv_close((uv_handle_t *)&l->before_sleep, NULL);
 	uv_close((uv_handle_t *)&l->after_poll, NULL);
 	uv_close((uv_handle_t *)&l->alarm, NULL);
+	uv_close((uv_handle_t *)&l->at_once, NULL);
 	for (unsigned i = 0; i < l->signal_count; i++)
 		uv_close((uv_handle_t *)&l->signals[i], NULL);
 	uv_run(&l->uv, UV_RUN_DEFAULT);

@@ -5,6 +5,7 @@
 #ifndef SALLYPORT_LOOP_LOOP_H
 #define SALLYPORT_LOOP_LOOP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 #include <uv/tree.h>
@@ -36,6 +37,7 @@ struct loop {
 	uv_prepare_t before_sleep; /* after timers, before the poll */
 	uv_check_t after_poll;     /* after the poll's callbacks */
 	uv_timer_t alarm;          /* for the earliest of `timers` */
+	uv_idle_t at_once;         /* instead of it, when that is due already */
 	uv_signal_t signals[LOOP_MAX_SIGNALS];
 	loop_signal_fn signal_fn[LOOP_MAX_SIGNALS];
 	void *signal_arg[LOOP_MAX_SIGNALS];
@@ -43,6 +45,7 @@ struct loop {
 	struct node turns;
 	struct timer_tree timers;
 	uint64_t timer_seq;
+	bool runs_timers;    /* callbacks of timers are firing */
 	unsigned open_count; /* handles of the rooms above that are not closed yet */
 };
 

@@ -13,36 +13,53 @@ static int timer_compare(const struct timer *a, const struct timer *b)
 
 RB_GENERATE_STATIC(timer_tree, timer, entry, timer_compare)
 
-static void on_alarm(uv_timer_t *handle);
+static void run_due(struct loop *l);
+
+static void on_alarm(uv_timer_t *handle)
+{
+	run_due(handle->data);
+}
+
+static void on_at_once(uv_idle_t *handle)
+{
+	run_due(handle->data);
+}
 
 static void arm(struct loop *l)
 {
 	struct timer *first = RB_MIN(timer_tree, &l->timers);
-
-	if (first == NULL) {
-		uv_timer_stop(&l->alarm);
-		return;
-	}
 	uint64_t now_ms = uv_now(&l->uv);
 
-	uv_timer_start(&l->alarm, on_alarm,
-		first->due_at_ms > now_ms ? first->due_at_ms - now_ms : 0, 0);
+	uv_timer_stop(&l->alarm);
+	uv_idle_stop(&l->at_once);
+	if (first == NULL)
+		return;
+	/* libuv runs timers until none is due: one that a callback sets anew for now would be
+	 * run for ever and the loop never poll. The idle handle comes once per turn. */
+	if (first->due_at_ms > now_ms)
+		uv_timer_start(&l->alarm, on_alarm, first->due_at_ms - now_ms, 0);
+	else
+		uv_idle_start(&l->at_once, on_at_once);
 }
 
-static void on_alarm(uv_timer_t *handle)
+/* Timers set by these callbacks wait for the next turn, after the poll: they stand behind all
+ * that were due before, because they are due no earlier and were set later. */
+static void run_due(struct loop *l)
 {
-	struct loop *l = handle->data;
 	uint64_t now_ms = uv_now(&l->uv);
+	uint64_t first_new_seq = l->timer_seq;
 
+	l->runs_timers = true;
 	for (;;) {
 		struct timer *first = RB_MIN(timer_tree, &l->timers);
 
-		if (first == NULL || first->due_at_ms > now_ms)
+		if (first == NULL || first->due_at_ms > now_ms || first->seq >= first_new_seq)
 			break;
 		RB_REMOVE(timer_tree, &l->timers, first);
 		first->is_set = false;
 		first->fn(first);
 	}
+	l->runs_timers = false;
 	arm(l);
 }
 
@@ -63,7 +80,7 @@ void timer_after(struct timer *t, uint64_t ms)
 	t->seq = l->timer_seq++;
 	t->is_set = true;
 	BUG_ON(RB_INSERT(timer_tree, &l->timers, t) != NULL);
-	if (RB_MIN(timer_tree, &l->timers) == t)
+	if (!l->runs_timers && RB_MIN(timer_tree, &l->timers) == t)
 		arm(l);
 }
 
@@ -76,7 +93,7 @@ void timer_cancel(struct timer *t)
 	RB_REMOVE(timer_tree, &t->loop->timers, t);
 	t->is_set = false;
 	if (RB_EMPTY(&t->loop->timers))
-		uv_timer_stop(&t->loop->alarm);
+		arm(t->loop);
 }
 
 uint64_t timer_left_ms(const struct timer *t)

@@ -12,7 +12,8 @@ enum watch_events { WATCH_READ = 1, WATCH_WRITE = 2, WATCH_BOTH = 3 };
 struct watch;
 
 /* status is ERR_OK, or ERR_IO when the descriptor itself failed (events is then WATCH_BOTH: try
- * both and see). The watch may be stopped inside. */
+ * both and see; it says so once and is silent until watch_change()). The watch may be stopped
+ * inside. */
 typedef void (*watch_fn)(void *arg, enum err status, enum watch_events events);
 
 /* Takes:   fd stays yours; it must stay open until watch_stop() has been called.

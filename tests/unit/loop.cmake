@@ -1,0 +1,1 @@
+unit_test(NAME loop SOURCES loop_test.c LIBS loop)

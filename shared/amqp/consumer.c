@@ -90,7 +90,6 @@ static void setup(struct channel *ch)
 {
 	struct consumer *c = container_of(ch, struct consumer, channel);
 
-	c->channel_epoch++;
 	if (c->is_cancelled) {
 		channel_become_ready(ch);
 		return;
@@ -169,13 +168,16 @@ static void on_lost(struct channel *ch, enum err err)
 
 	(void)err;
 	forget_all(c);
+	c->channel_epoch++;
+	if (c->on_lost != NULL)
+		c->on_lost(c->arg, c);
 	if (c->is_cancelled)
 		drained(c);
 }
 
 static struct consumer_slot *find(struct consumer *c, struct delivery_tag tag)
 {
-	if (tag.channel_epoch != c->channel_epoch || c->channel.state != CHANNEL_READY)
+	if (!consumer_has(c, tag))
 		return NULL;
 	struct consumer_slot *s = &c->slots[tag.slot];
 
@@ -218,6 +220,11 @@ void consumer_fini(struct consumer *c)
 	channel_fini(&c->channel);
 	free(c->slots);
 	*c = (struct consumer){ 0 };
+}
+
+bool consumer_has(const struct consumer *c, struct delivery_tag tag)
+{
+	return tag.channel_epoch == c->channel_epoch;
 }
 
 void consumer_ack(struct consumer *c, struct delivery_tag tag)

@@ -72,7 +72,7 @@ struct consumer {
 	struct consumer_config config;
 	delivery_fn on_delivery;
 	void *arg;
-	uint64_t channel_epoch;      /* counts setups */
+	uint64_t channel_epoch;      /* counts losses */
 	struct consumer_slot *slots; /* prefetch of them */
 	struct node held;
 	struct node unused;
@@ -82,7 +82,10 @@ struct consumer {
 	struct timer lazy;
 	bool is_cancelled; /* by us: nothing more is wanted */
 	struct consumer_counters counters;
-	void (*on_drained)(void *arg); /* of consumer_drain() */
+	void (*on_lost)(
+		void *arg, struct consumer *c); /* NULL, or: every delivery tag is stale now,
+						   what was not acknowledged comes again */
+	void (*on_drained)(void *arg);          /* of consumer_drain() */
 	void *on_drained_arg;
 };
 
@@ -98,6 +101,9 @@ void consumer_fini(struct consumer *c);
 
 /* Its outcome is known and safe: the broker may forget it. */
 void consumer_ack(struct consumer *c, struct delivery_tag tag);
+
+/* False once the channel of that delivery is gone: somebody will get the message again. */
+bool consumer_has(const struct consumer *c, struct delivery_tag tag);
 
 /* It will never do: to the dead-letter queue, if the lane has one. */
 void consumer_reject(struct consumer *c, struct delivery_tag tag);

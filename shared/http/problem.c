@@ -1,10 +1,10 @@
 #include "http/problem.h"
 
-#include <inttypes.h>
+#include <stdio.h>
 
 #include "base/bug.h"
+#include "base/json_writer.h"
 #include "base/macro.h"
-#include "base/text.h"
 
 static const struct {
 	unsigned status;
@@ -34,43 +34,29 @@ const char *problem_title(enum problem_type type)
 	return rows[type].title;
 }
 
-static void append_escaped(struct buf *out, struct span text)
+static void write_if_any(struct json_writer *w, const char *key, struct span value)
 {
-	bool is_utf8 = text_is_utf8(text);
-
-	for (size_t i = 0; i < text.len; i++) {
-		unsigned char c = (unsigned char)text.at[i];
-
-		if (c == '"' || c == '\\')
-			buf_format(out, "\\%c", c);
-		else if (c < 0x20 || c == 0x7f)
-			buf_format(out, "\\u%04x", c);
-		else if (c < 0x80 || is_utf8)
-			buf_byte(out, c);
-		else
-			buf_text(out, "\\ufffd");
-	}
-}
-
-static void append_member(struct buf *out, const char *name, struct span value)
-{
-	if (value.len == 0)
-		return;
-	buf_format(out, ",\"%s\":\"", name);
-	append_escaped(out, value);
-	buf_byte(out, '"');
+	if (value.len > 0)
+		json_write_span_member(w, key, value);
 }
 
 void problem_format(const struct problem *p, struct buf *out)
 {
-	buf_format(out,
-		"{\"type\":\"" PROBLEM_TYPE_PREFIX "%s\",\"title\":\"%s\",\"status\":%u",
-		problem_name(p->type), problem_title(p->type), problem_status(p->type));
-	append_member(out, "detail", p->detail);
-	append_member(out, "pointer", p->pointer);
-	append_member(out, "rule", p->rule);
-	append_member(out, "id", p->id);
+	struct json_writer w;
+	char type[sizeof(PROBLEM_TYPE_PREFIX) + 32];
+
+	snprintf(type, sizeof(type), PROBLEM_TYPE_PREFIX "%s", problem_name(p->type));
+	json_write_init(&w, out);
+	json_write_object(&w);
+	json_write_text_member(&w, "type", type);
+	json_write_text_member(&w, "title", problem_title(p->type));
+	json_write_u64_member(&w, "status", problem_status(p->type));
+	write_if_any(&w, "detail", p->detail);
+	write_if_any(&w, "pointer", p->pointer);
+	write_if_any(&w, "rule", p->rule);
+	write_if_any(&w, "id", p->id);
 	if (p->retry_after_ms > 0)
-		buf_format(out, ",\"retry_after_ms\":%" PRIu64, p->retry_after_ms);
-	buf_text(out, "}\n");
+		json_write_u64_member(&w, "retry_after_ms", p->retry_after_ms);
+	json_write_object_end(&w);
+	buf_byte(out, '\n');
 }

@@ -102,8 +102,10 @@ struct http_server {
 	struct watch *watch; /* of the library's epoll descriptor */
 	struct turn turn;
 	bool run_is_wanted;
+	bool is_after_poll; /* the poll made us want it, so the turn comes right after the poll
+			     */
 	uint64_t run_count;
-	struct timer again; /* the library has more to do than one turn allows */
+	struct timer again; /* the loop shall not sleep */
 	struct listener unix_listener;
 	struct listener loopback_listener;
 	struct node conns;
@@ -1047,9 +1049,18 @@ static void say_drained(struct http_server *s)
 	on_drained(s->drained_arg);
 }
 
+/* Whom we have called out to may have made work for turns that came before ours. After the poll
+ * they come once more before the loop sleeps; otherwise it must be kept from sleeping. */
+static void stay_awake(struct http_server *s)
+{
+	if (!s->is_after_poll)
+		timer_after(&s->again, 0);
+}
+
 static void on_turn(struct turn *turn)
 {
 	struct http_server *s = container_of(turn, struct http_server, turn);
+	uint64_t requests = s->counters.requests;
 
 	if (!s->run_is_wanted || s->is_stopping)
 		return;
@@ -1072,7 +1083,12 @@ static void on_turn(struct turn *turn)
 		list_drop(&c->reading_node);
 		conn_arm(c);
 	}
-	if (s->is_draining && list_empty(&s->conns))
+	bool is_drained = s->is_draining && s->on_drained != NULL && list_empty(&s->conns);
+
+	if (s->counters.requests != requests || is_drained)
+		stay_awake(s);
+	s->is_after_poll = false;
+	if (is_drained)
 		say_drained(s);
 }
 
@@ -1083,6 +1099,7 @@ static void on_library_ready(void *arg, enum err status, enum watch_events event
 	(void)status;
 	(void)events;
 	s->run_is_wanted = true;
+	s->is_after_poll = true;
 }
 
 static void on_again(struct timer *timer)

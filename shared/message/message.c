@@ -1,5 +1,7 @@
 #include "message/message.h"
 
+#include "base/clock.h"
+
 static const char *const content_types[] = {
 	[MESSAGE_JSON] = "application/json",
 	[MESSAGE_PROBLEM] = "application/problem+json",
@@ -38,4 +40,24 @@ enum err message_content_parse(struct span text, enum message_content *out)
 		return ERR_OK;
 	}
 	return ERR_INPUT;
+}
+
+void sender_init(struct sender *s, const char *identity)
+{
+	struct id dice;
+
+	id_make(&dice, 0);
+	*s = (struct sender){ .identity = identity };
+	/* 62 of the 74 random bits: headers are signed 64-bit integers. */
+	for (size_t i = 8; i < ID_BYTES; i++)
+		s->epoch = s->epoch << 8 | dice.byte[i];
+	s->epoch &= INT64_MAX;
+}
+
+void sender_stamp(struct sender *s, struct message *m)
+{
+	m->user_id = span_of(s->identity);
+	m->epoch = s->epoch;
+	m->seq = ++s->seq;
+	m->sent_unix_us = clock_unix_us();
 }

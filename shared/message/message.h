@@ -60,4 +60,18 @@ const char *message_content_type(enum message_content content);
 /* Returns ERR_INPUT for any other text (parameters such as charset included). */
 WARN_UNUSED enum err message_content_parse(struct span text, enum message_content *out);
 
+/* Counts the messages of one sender on one lane. */
+struct sender {
+	const char *identity; /* borrowed: the certificate's common name */
+	uint64_t epoch;
+	uint64_t seq; /* of the last message */
+};
+
+/* identity is borrowed for the sender's life. */
+void sender_init(struct sender *s, const char *identity);
+
+/* Fills in who and when: user_id, epoch, the next seq, sent_unix_us. Call it once per publish.
+ */
+void sender_stamp(struct sender *s, struct message *m);
+
 #endif

@@ -1,0 +1,190 @@
+#include "app-node/api.h"
+
+#include <unistd.h>
+
+#include "amqp/link_status.h"
+#include "base/clock.h"
+#include "daemon/probes.h"
+
+enum { STATUS_MAX_BYTES = 4 * 1024 * 1024 };
+
+static void refuse(struct http_request *rq, enum problem_type type, const char *detail)
+{
+	struct problem problem = { .type = type, .detail = span_of(detail) };
+
+	http_request_answer_problem(rq, &problem);
+}
+
+static void write_crossing(const struct crossing *x, struct json_writer *w)
+{
+	json_write_object(w);
+	json_write_text_member(w, "host", x->host);
+	json_write_u64_member(w, "calls", x->call.counters.delivered);
+	json_write_u64_member(w, "sends", x->send.counters.delivered);
+	json_write_u64_member(w, "replies", x->counters.replies);
+	json_write_u64_member(w, "replies_lost", x->counters.replies_lost);
+	json_write_key(w, "link");
+	link_write_status(&x->link, w);
+	json_write_object_end(w);
+}
+
+static void write_jobs(const struct jobs *j, struct json_writer *w)
+{
+	json_write_key(w, "calls");
+	json_write_object(w);
+	json_write_u64_member(w, "run", j->counters.calls);
+	json_write_u64_member(w, "results", j->counters.call_results);
+	json_write_u64_member(w, "problems", j->counters.call_problems);
+	json_write_u64_member(w, "expired", j->counters.call_expired);
+	json_write_u64_member(w, "redelivered", j->counters.calls_redelivered);
+	json_write_object_end(w);
+	json_write_key(w, "sends");
+	json_write_object(w);
+	json_write_u64_member(w, "run", j->counters.sends);
+	json_write_u64_member(w, "done", j->counters.sends_done);
+	json_write_u64_member(w, "retried", j->counters.sends_retried);
+	json_write_u64_member(w, "dead", j->counters.sends_dead);
+	json_write_u64_member(w, "handed_back", j->counters.sends_handed_back);
+	json_write_object_end(w);
+	json_write_key(w, "handlers");
+	json_write_object(w);
+	json_write_u64_member(w, "running", j->dispatch.running);
+	json_write_u64_member(w, "waiting", j->dispatch.work_count - j->dispatch.running);
+	json_write_u64_member(w, "p50_us", hist_quantile_us(&j->handler_us, 0.5));
+	json_write_u64_member(w, "p99_us", hist_quantile_us(&j->handler_us, 0.99));
+	json_write_object_end(w);
+}
+
+static void answer_status(struct node_daemon *n, struct http_request *rq)
+{
+	struct buf body;
+	struct json_writer w;
+
+	buf_init(&body, STATUS_MAX_BYTES);
+	json_write_init(&w, &body);
+	json_write_object(&w);
+	json_write_text_member(&w, "daemon", "app-node");
+	json_write_text_member(&w, "version", SALLYPORT_VERSION);
+	json_write_text_member(&w, "node", n->config->node);
+	json_write_text_member(&w, "identity", tls_identity_name(n->site->identity));
+	json_write_u64_member(&w, "pid", (uint64_t)getpid());
+	json_write_u64_member(&w, "uptime_s", (clock_mono_us() - n->started_us) / 1000000);
+	json_write_bool_member(&w, "ready", node_is_ready(n));
+	json_write_text_member(&w, "site", n->site->contract.site);
+	json_write_text_member(&w, "contract", n->site->contract_digest);
+	json_write_key(&w, "crossings");
+	json_write_array(&w);
+	for (size_t i = 0; i < n->crossing_count; i++)
+		write_crossing(&n->crossings[i], &w);
+	json_write_array_end(&w);
+	write_jobs(&n->jobs, &w);
+	json_write_key(&w, "refused");
+	json_write_object(&w);
+	for (size_t i = 0; i < GUARD_VERDICTS; i++)
+		if (n->refused[i] > 0)
+			json_write_u64_member(
+				&w, guard_text((enum guard_verdict)i), n->refused[i]);
+	json_write_object_end(&w);
+	json_write_object_end(&w);
+	buf_byte(&body, '\n');
+	probes_answer_json(rq, &body);
+	buf_fini(&body);
+}
+
+static enum probes_state probes_state(const struct node_daemon *n)
+{
+	if (n->state != NODE_RUNNING)
+		return PROBES_STOPPING;
+	return node_is_ready(n) ? PROBES_READY : PROBES_NOT_READY;
+}
+
+void api_answer(struct node_daemon *n, struct http_request *rq)
+{
+	if (probes_answer(rq, probes_state(n), "no link to some crossing: see /v1/status",
+		    &n->metrics))
+		return;
+	if (!span_is(http_request_path(rq), "/v1/status"))
+		refuse(rq, PROBLEM_NOT_FOUND,
+			"there are /v1/status, /livez, /readyz, /metrics");
+	else if (http_request_method(rq) != HTTP_GET)
+		refuse(rq, PROBLEM_WRONG_METHOD, "GET /v1/status");
+	else
+		answer_status(n, rq);
+}
+
+static double read_ready(void *arg)
+{
+	const struct crossing *x = arg;
+
+	return crossing_is_ready(x) ? 1 : 0;
+}
+
+static double read_running(void *arg)
+{
+	const struct node_daemon *n = arg;
+
+	return n->jobs.dispatch.running;
+}
+
+static void register_crossing(struct metrics *m, struct crossing *x)
+{
+	const struct metrics_label labels[] = { { "host", x->host }, { NULL, NULL } };
+
+	metrics_gauge(m, "sallyport_crossing_ready", "1 while a crossing is open both ways.",
+		labels, read_ready, x);
+	metrics_counter(m, "sallyport_deliveries_call_total", "Calls that came in.", labels,
+		&x->call.counters.delivered);
+	metrics_counter(m, "sallyport_deliveries_send_total", "Sends that came in.", labels,
+		&x->send.counters.delivered);
+	metrics_counter(m, "sallyport_replies_total", "Replies that went out.", labels,
+		&x->counters.replies);
+	metrics_counter(m, "sallyport_replies_lost_total",
+		"Replies that could not be sent: their callers see a deadline.", labels,
+		&x->counters.replies_lost);
+	probes_register_link(m, &x->link);
+}
+
+void api_register_metrics(struct node_daemon *n)
+{
+	struct metrics *m = &n->metrics;
+	const struct jobs_counters *c = &n->jobs.counters;
+	/* clang-format off */
+	const struct {
+		const char *name;
+		const char *help;
+		const uint64_t *value;
+	} counters[] = {
+		{ "sallyport_calls_total", "Calls handed to a handler.", &c->calls },
+		{ "sallyport_call_results_total", "Calls answered with a result.", &c->call_results },
+		{ "sallyport_call_problems_total", "Calls answered with a problem.", &c->call_problems },
+		{ "sallyport_calls_expired_total", "Calls that expired before a handler was free.", &c->call_expired },
+		{ "sallyport_calls_redelivered_total", "Calls answered, not run: a node was lost with them.", &c->calls_redelivered },
+		{ "sallyport_sends_total", "Sends handed to a handler, retries not counted.", &c->sends },
+		{ "sallyport_sends_done_total", "Sends that a handler took.", &c->sends_done },
+		{ "sallyport_sends_retried_total", "Runs of sends that failed and are tried again.", &c->sends_retried },
+		{ "sallyport_sends_dead_total", "Sends dead-lettered.", &c->sends_dead },
+		{ "sallyport_sends_handed_back_total", "Sends given back to the broker unrun.", &c->sends_handed_back },
+		{ "sallyport_duplicates_total", "Deliveries whose id was under way already.", &c->duplicates },
+		{ "sallyport_overloaded_total", "Deliveries refused for want of memory.", &c->overloaded },
+	};
+	/* clang-format on */
+
+	for (size_t i = 0; i < ARRAY_COUNT(counters); i++)
+		metrics_counter(m, counters[i].name, counters[i].help, NULL, counters[i].value);
+	metrics_gauge(
+		m, "sallyport_handlers_running", "Handlers at work.", NULL, read_running, n);
+	metrics_histogram(m, "sallyport_handler_seconds", "One run of a handler.", NULL,
+		&n->jobs.handler_us);
+	for (size_t i = GUARD_PASS + 1; i < GUARD_VERDICTS; i++) {
+		const struct metrics_label labels[] = {
+			{ "reason", guard_text((enum guard_verdict)i) },
+			{ NULL, NULL },
+		};
+
+		metrics_counter(m, "sallyport_refused_total",
+			"Deliveries that the guard refused.", labels, &n->refused[i]);
+	}
+	for (size_t i = 0; i < n->crossing_count; i++)
+		register_crossing(m, &n->crossings[i]);
+	probes_register_server(m, http_server_counters(n->server));
+}

@@ -1,0 +1,44 @@
+#include "app-node/config.h"
+
+#include "amqp/consumer.h"
+#include "app-node/crossing.h"
+#include "http/target.h"
+
+#define AT(field) OPTION_AT(struct node_config, field)
+
+static const char *check_handlers(struct span value)
+{
+	struct http_target target;
+	const char *why = NULL;
+
+	return http_target_parse(value, &target, &why) == ERR_OK ? NULL : why;
+}
+
+static const char *check_crossing(struct span value)
+{
+	return value.len <= CROSSING_HOST_MAX_BYTES ? NULL
+						    : "a host's name has at most 63 characters";
+}
+
+/* clang-format off */
+static const struct option table[] = {
+	{ "node", OPTION_NAME, AT(node), 1, 63, NULL, "app1", NULL,
+		"name of this node, as provisioned" },
+	{ "crossings", OPTION_NAMES, AT(crossings), 1, 500, NULL, "web1, web2", check_crossing,
+		"the web hosts that this node serves" },
+	{ "handlers", OPTION_TEXT, AT(handlers), 1, 512, NULL,
+		"http+unix:///run/shop/handlers.sock", check_handlers,
+		"where handlers answer: each operation is a POST to <handlers>/<operation>" },
+	SITE_OPTIONS(struct node_config, site),
+	{ "handlers.connections", OPTION_U64, AT(handler_connections), 1, 4096, "64", NULL, NULL,
+		"connections to the handlers at once" },
+	{ "calls.prefetch", OPTION_U64, AT(call_prefetch), 1, CONSUMER_PREFETCH_MAX, "256", NULL,
+		NULL, "calls of one crossing that may be with this node at once" },
+	{ "sends.prefetch", OPTION_U64, AT(send_prefetch), 1, CONSUMER_PREFETCH_MAX, "256", NULL,
+		NULL, "sends of one crossing that may be with this node at once" },
+	{ "clock.skew", OPTION_MS, AT(clock_skew_ms), 0, 3600000, "30s", NULL, NULL,
+		"how far a web host's clock may be off before its calls are refused as too old" },
+};
+/* clang-format on */
+
+const struct options node_options = { .table = table, .count = ARRAY_COUNT(table) };

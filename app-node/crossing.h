@@ -1,0 +1,84 @@
+/* crossing.h - this node's side of one web host's crossing: calls and sends come in, replies go
+ * out.
+ *
+ * What came through here came from that host, whatever its headers say: the connection is the
+ * proof. Layer: app-node. Uses: base, loop, message, amqp. Never: http, the contract. Thread:
+ * the loop's. */
+#ifndef SALLYPORT_NODE_CROSSING_H
+#define SALLYPORT_NODE_CROSSING_H
+
+#include <stdbool.h>
+
+#include "amqp/consumer.h"
+#include "amqp/link.h"
+#include "amqp/publisher.h"
+#include "base/list.h"
+#include "message/message.h"
+
+enum { CROSSING_HOST_MAX_BYTES = 63 };
+
+struct crossing;
+
+struct crossing_events {
+	/* d is borrowed for the call; consumer says which lane (crossing->call or ->send), and
+	 * settles it later. */
+	void (*on_delivery)(
+		void *arg, struct crossing *x, struct consumer *c, const struct delivery *d);
+	/* Delivery tags of that lane are stale; what was not settled comes again, to whom it
+	 * may. */
+	void (*on_lane_lost)(void *arg, struct crossing *x, struct consumer *c);
+	void (*on_change)(void *arg, struct crossing *x); /* crossing_is_ready() has changed */
+	void (*on_calls_drained)(void *arg, struct crossing *x); /* after crossing_drain() */
+	void (*on_stopped)(void *arg, struct crossing *x);
+};
+
+struct crossing_config {
+	const char *host;        /* of the web host; copied */
+	struct link_config link; /* name and vhost are filled in here */
+	uint16_t call_prefetch;
+	uint16_t send_prefetch;
+};
+
+struct crossing_counters {
+	uint64_t replies;
+	uint64_t
+		replies_lost; /* the link was away until their deadline, or nothing took them */
+};
+
+struct crossing {
+	struct node node; /* in its owner's list */
+	char host[CROSSING_HOST_MAX_BYTES + 1];
+	struct link link;
+	struct consumer call;
+	struct consumer send;
+	struct publisher reply;
+	struct sender sender;
+	struct crossing_events events;
+	void *arg;
+	struct crossing_counters counters;
+};
+
+/* Takes:   config's texts are copied or borrowed as link_init() says.
+ * Returns: ERR_OK, ERR_INPUT, ERR_NOMEM; crossing_fini() in any case. */
+WARN_UNUSED enum err crossing_init(struct crossing *x, struct loop *l,
+	const struct crossing_config *config, const struct crossing_events *events, void *arg);
+void crossing_fini(struct crossing *x);
+
+void crossing_start(struct crossing *x);
+
+/* Takes no more calls; those that came may be answered. Sends go on coming: with a single
+ * active consumer only closing the connection hands them back in order. */
+void crossing_drain(struct crossing *x);
+
+/* Closes both connections; what is unsettled goes back to the broker. */
+void crossing_stop(struct crossing *x);
+
+static inline bool crossing_is_ready(const struct crossing *x)
+{
+	return link_is_ready(&x->link);
+}
+
+/* Sends a reply. Stamps m. Returns: ERR_OK; ERR_LINK or ERR_FULL: it is lost, and counted. */
+WARN_UNUSED enum err crossing_reply(struct crossing *x, struct message *m);
+
+#endif

@@ -1,0 +1,103 @@
+#include "app-node/guard.h"
+
+#include "base/text.h"
+#include "contract/json.h"
+
+enum { TIME_LEFT_MAX_MS = 60 * 60 * 1000 }; /* above any deadline of a contract */
+
+const char *guard_text(enum guard_verdict verdict)
+{
+	switch (verdict) {
+#define GUARD_CASE(code, text) \
+	case code:             \
+		return text;
+		GUARD_MAP(GUARD_CASE)
+#undef GUARD_CASE
+	case GUARD_VERDICTS:
+		break;
+	}
+	return "unknown";
+}
+
+/* "web.<host>.g<N>", N a number without leading zeros, above 0. */
+static bool is_identity_of(struct span user_id, const char *host)
+{
+	size_t host_len = strlen(host);
+	uint64_t generation;
+
+	if (!span_starts(user_id, "web."))
+		return false;
+	struct span rest = span_after(user_id, strlen("web."));
+
+	if (!span_starts(rest, host))
+		return false;
+	rest = span_after(rest, host_len);
+	if (!span_starts(rest, ".g"))
+		return false;
+	return text_parse_u64(span_after(rest, strlen(".g")), &generation) == ERR_OK &&
+	       generation > 0;
+}
+
+static enum contract_kind kind_of(enum guard_lane lane)
+{
+	return lane == GUARD_LANE_CALL ? CONTRACT_CALL : CONTRACT_SEND;
+}
+
+/* A call that waited longer than its caller would, whatever the clocks say within their skew.
+ */
+static bool is_expired(const struct guard_facts *facts, const struct message *m)
+{
+	uint64_t left_ms = m->time_left_ms < TIME_LEFT_MAX_MS ? m->time_left_ms
+							      : TIME_LEFT_MAX_MS;
+	uint64_t ends_us = m->sent_unix_us + left_ms * 1000 + facts->clock_skew_us;
+
+	return facts->lane == GUARD_LANE_CALL && (left_ms == 0 || facts->now_unix_us > ends_us);
+}
+
+static enum guard_verdict judge_body(const struct operation *op, const struct message *m)
+{
+	struct json_limits limits = { .max_bytes = MESSAGE_BODY_MAX_BYTES };
+	struct json_failure failure;
+	struct json_doc doc = { 0 };
+	struct span key;
+	enum guard_verdict verdict = GUARD_PASS;
+
+	if (json_open(m->body, limits, &doc, &failure) != ERR_OK)
+		return GUARD_BAD_JSON;
+	if (!json_top_is_object(&doc))
+		verdict = GUARD_BAD_JSON;
+	/* The header is what orders; were it not the parameter, a host could reorder at will.
+	 */
+	else if (op->key != NULL && (json_string_member(&doc, op->key, &key) != ERR_OK ||
+					    !span_equals(key, m->key)))
+		verdict = GUARD_BAD_KEY;
+	else if (op->key == NULL && m->key.len > 0)
+		verdict = GUARD_BAD_KEY;
+	json_close(&doc);
+	return verdict;
+}
+
+enum guard_verdict guard_judge(const struct contract *contract, const struct guard_facts *facts,
+	const struct message *m, const struct operation **op)
+{
+	if (facts->fault == ERR_FULL || m->body.len > MESSAGE_BODY_MAX_BYTES)
+		return GUARD_OVERSIZED;
+	if (facts->fault != ERR_OK || !message_type_is_valid(m->type) ||
+		m->content != MESSAGE_JSON)
+		return GUARD_MALFORMED;
+	if (!is_identity_of(m->user_id, facts->host))
+		return GUARD_FORGED_SENDER;
+	const struct operation *found = contract_find(contract, m->type);
+
+	if (found == NULL || !contract_allows(contract, span_of(facts->host), found))
+		return GUARD_UNKNOWN_OP;
+	if (found->kind != kind_of(facts->lane))
+		return GUARD_WRONG_KIND;
+	if (is_expired(facts, m))
+		return GUARD_EXPIRED;
+	enum guard_verdict verdict = judge_body(found, m);
+
+	if (verdict == GUARD_PASS)
+		*op = found;
+	return verdict;
+}

@@ -1,0 +1,50 @@
+/* guard.h - what came through a crossing is semi-hostile: this room says whether it may go
+ * further.
+ *
+ * Pure: facts in, verdict out, cheapest question first. Nothing is believed that the connection
+ * or the contract does not back. Layer: app-node. Uses: base, contract, message. Never: a loop,
+ * a socket, amqp. Thread: any. */
+#ifndef SALLYPORT_NODE_GUARD_H
+#define SALLYPORT_NODE_GUARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "contract/contract.h"
+#include "message/message.h"
+
+/* clang-format off */
+#define GUARD_MAP(X)                                                                      \
+	X(GUARD_PASS,            "pass")                                                  \
+	X(GUARD_MALFORMED,       "malformed")       /* properties that are not ours */    \
+	X(GUARD_OVERSIZED,       "oversized")       /* body above MESSAGE_BODY_MAX */     \
+	X(GUARD_FORGED_SENDER,   "forged-sender")   /* user-id is not of this host */     \
+	X(GUARD_UNKNOWN_OP,      "unknown-operation") /* or not open to this host */      \
+	X(GUARD_WRONG_KIND,      "wrong-kind")      /* or on the wrong lane */            \
+	X(GUARD_EXPIRED,         "expired")         /* its caller has given up */         \
+	X(GUARD_BAD_KEY,         "bad-key")         /* ordering key is not the param's */ \
+	X(GUARD_BAD_JSON,        "bad-json")        /* not strictly JSON, or no object */
+/* clang-format on */
+
+#define GUARD_ENUM(code, text) code,
+enum guard_verdict { GUARD_MAP(GUARD_ENUM) GUARD_VERDICTS };
+#undef GUARD_ENUM
+
+/* Static storage: the reason in logs and counters. */
+const char *guard_text(enum guard_verdict verdict);
+
+enum guard_lane { GUARD_LANE_CALL = 0, GUARD_LANE_SEND };
+
+struct guard_facts {
+	const char *host;     /* of the crossing that it came through */
+	enum guard_lane lane; /* of the queue that it came from */
+	enum err fault;       /* of the delivery: ERR_OK, ERR_INPUT, ERR_FULL */
+	uint64_t now_unix_us;
+	uint64_t clock_skew_us; /* a sender's clock may be off by so much */
+};
+
+/* Judges one message; *op is set when the verdict is GUARD_PASS. */
+enum guard_verdict guard_judge(const struct contract *contract, const struct guard_facts *facts,
+	const struct message *m, const struct operation **op);
+
+#endif

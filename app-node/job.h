@@ -1,0 +1,86 @@
+/* job.h - a delivery that the guard has passed, from here to its outcome: handler, answer,
+ * settling.
+ *
+ * Calls are run at most once by this node: a redelivered one may have run, so it is answered,
+ * not run. Sends are run until they succeed, are refused, or their retries are used up; then
+ * the broker's dead-letter queue has them. Layer: app-node. Uses: base, loop, contract,
+ * message, http, crossing, dispatch. Thread: the loop's. */
+#ifndef SALLYPORT_NODE_JOB_H
+#define SALLYPORT_NODE_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv/tree.h>
+
+#include "app-node/crossing.h"
+#include "app-node/dispatch.h"
+#include "base/hist.h"
+#include "contract/contract.h"
+#include "http/client.h"
+#include "http/problem.h"
+
+struct job;
+
+RB_HEAD(jobs_by_id, job);
+
+struct jobs_counters {
+	uint64_t calls; /* handed to a handler */
+	uint64_t call_results;
+	uint64_t call_problems;     /* answered with a problem */
+	uint64_t call_expired;      /* their callers had given up before a handler was free */
+	uint64_t calls_redelivered; /* answered, not run */
+	uint64_t sends;             /* handed to a handler, retries not counted */
+	uint64_t sends_done;
+	uint64_t sends_retried;
+	uint64_t sends_dead; /* refused by the handler, or out of retries: dead-lettered */
+	uint64_t sends_handed_back; /* the lane was lost before they ran */
+	uint64_t duplicates;        /* the same id was under way already */
+	uint64_t overloaded;        /* no memory for them */
+};
+
+struct jobs {
+	struct loop *loop;
+	const struct contract *contract;  /* borrowed */
+	const struct http_target *target; /* borrowed: where handlers answer */
+	struct http_client *client;       /* borrowed */
+	struct dispatch dispatch;
+	struct jobs_by_id by_id;
+	bool is_starting; /* run_what_may() is at work, or must not be */
+	bool is_holding;        /* no send is started any more */
+	struct timer idle_check;
+	struct hist handler_us; /* one run of a handler */
+	struct jobs_counters counters;
+	void (*on_idle)(void *arg); /* of jobs_close() */
+	void *on_idle_arg;
+};
+
+/* Returns ERR_OK or ERR_NOMEM. */
+WARN_UNUSED enum err jobs_init(struct jobs *j, struct loop *l, const struct contract *contract,
+	const struct http_target *target, struct http_client *client);
+
+/* jobs_cancel() must have been called. A zeroed one is fine. */
+void jobs_fini(struct jobs *j);
+
+/* Takes a delivery on; it will be settled. d and op as the guard saw them. */
+void jobs_take(struct jobs *j, struct crossing *x, struct consumer *c, const struct delivery *d,
+	const struct operation *op);
+
+/* The consumer lost its channel: what has not run yet will come again, to us or to another
+ * node. */
+void jobs_lane_lost(struct jobs *j, struct consumer *c);
+
+/* Starts no send any more: those that do not run are handed back with the connection. */
+void jobs_hold_sends(struct jobs *j);
+
+/* After jobs_hold_sends(), when no more calls will come: on_idle fires, later, once all has
+ * ended. */
+void jobs_close(struct jobs *j, void (*on_idle)(void *arg), void *arg);
+
+/* Ends everything unanswered and unsettled: the broker hands it out again. */
+void jobs_cancel(struct jobs *j);
+
+/* Answers a call with a problem that is not about any handler (the guard's verdict, say). */
+void jobs_answer_problem(struct crossing *x, const struct message *request,
+	enum problem_type type, const char *detail);
+
+#endif

@@ -1,0 +1,60 @@
+#include "daemon/life.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+static void on_signal(void *arg, int signum)
+{
+	struct life *life = arg;
+
+	if (life->is_stopping)
+		return;
+	if (signum == SIGHUP) {
+		log_info("event=reload-asked");
+		if (life->on_reload != NULL)
+			life->on_reload(life->arg);
+		return;
+	}
+	log_info("event=stop-asked signal=%d", signum);
+	life->is_stopping = true;
+	ready_tell_stopping(&life->ready);
+	life->on_stop(life->arg);
+}
+
+enum err life_init(struct life *life, struct loop *l, int ready_fd, life_fn on_stop,
+	life_fn on_reload, void *arg)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+	*life = (struct life){ .on_stop = on_stop, .on_reload = on_reload, .arg = arg };
+	if (ready_init(&life->ready, ready_fd, getenv("NOTIFY_SOCKET")) != ERR_OK)
+		log_warn("event=notify-socket-ignored reason=\"not an address\"");
+	unsetenv("NOTIFY_SOCKET");
+	if (sigaction(SIGPIPE, &ignore, NULL) != 0)
+		return ERR_IO;
+	for (size_t i = 0; i < ARRAY_COUNT(signals); i++) {
+		enum err err = loop_on_signal(l, signals[i], on_signal, life);
+
+		if (err != ERR_OK)
+			return err;
+	}
+	return ERR_OK;
+}
+
+void life_fini(struct life *life)
+{
+	ready_fini(&life->ready);
+}
+
+void life_tell_ready(struct life *life)
+{
+	if (life->is_ready || life->is_stopping)
+		return;
+	life->is_ready = true;
+	log_info("event=ready pid=%d", (int)getpid());
+	ready_tell(&life->ready);
+}

@@ -1,0 +1,185 @@
+#include "daemon/program.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "daemon/ask.h"
+
+enum { ASK_TIMEOUT_MS = 10000 };
+
+static void print(FILE *to, struct buf *text)
+{
+	if (text->len > 0)
+		fwrite(text->at, 1, text->len, to);
+	fflush(to);
+	buf_fini(text);
+}
+
+static bool is_command(const struct command_line *line, const char *name)
+{
+	return strcmp(line->command->name, name) == 0;
+}
+
+static int called_wrongly(struct buf *wrong)
+{
+	buf_byte(wrong, '\n');
+	print(stderr, wrong);
+	return EXIT_CALLED_WRONGLY;
+}
+
+/* Loads the config and opens all it names; prints every mistake. */
+static enum err load(const struct program *p, const char *file, struct site *site)
+{
+	struct report report;
+	struct buf text;
+
+	report_init(&report);
+	enum err err = options_load(p->options, file, &report, p->config);
+
+	if (err == ERR_OK) {
+		err = site_open(p->site, file, &report, site);
+		site_expect_identity(site, p->realm, *p->identity_name, p->site, file, &report);
+		if (err == ERR_OK && !report_is_empty(&report))
+			err = ERR_INPUT;
+	}
+	buf_init(&text, MIB(1));
+	report_format(&report, &text);
+	print(stderr, &text);
+	report_fini(&report);
+	return err;
+}
+
+static int exit_code(enum err err)
+{
+	if (err == ERR_OK)
+		return EXIT_FINE;
+	return err == ERR_INPUT ? EXIT_CALLED_WRONGLY : EXIT_SYSTEM_FAILED;
+}
+
+static enum err run(const struct program *p, const struct site *site, int ready_fd)
+{
+	log_open(p->name, site->log_level);
+	enum err err = p->run(p->config, site, ready_fd);
+
+	/* The config was fine: whatever it was, another try may go better. */
+	return err == ERR_INPUT ? ERR_IO : err;
+}
+
+static int run_or_check(const struct program *p, const struct command_line *line)
+{
+	const char *file = command_value(line, "--config");
+	struct site site = { 0 };
+	struct buf wrong;
+	int ready_fd;
+
+	buf_init(&wrong, KIB(4));
+	if (file == NULL) {
+		buf_format(&wrong, "%s %s: --config FILE is missing", p->name,
+			line->command->name);
+		return called_wrongly(&wrong);
+	}
+	if (command_fd(line, "--ready-fd", &ready_fd, &wrong) != ERR_OK)
+		return called_wrongly(&wrong);
+	buf_fini(&wrong);
+	enum err err = load(p, file, &site);
+
+	if (err == ERR_OK && is_command(line, "run"))
+		err = run(p, &site, ready_fd);
+	else if (err == ERR_OK)
+		printf("%s: fine\n", file);
+	site_close(&site);
+	options_free(p->options, p->config);
+	return exit_code(err);
+}
+
+int program_ask(const struct ask *ask)
+{
+	struct buf answer;
+	unsigned status = 0;
+
+	buf_init(&answer, MIB(16));
+	enum err err = ask_daemon(ask, &answer, &status);
+	bool fine = err == ERR_OK && status >= 200 && status <= 299;
+
+	if (answer.len > 0 && answer.at[answer.len - 1] != '\n')
+		buf_byte(&answer, '\n');
+	print(fine ? stdout : stderr, &answer);
+	if (fine)
+		return EXIT_FINE;
+	return err == ERR_INPUT ? EXIT_CALLED_WRONGLY : EXIT_NO;
+}
+
+static int ask_status(const struct command_line *line, const char *socket)
+{
+	struct ask ask = {
+		.socket = socket,
+		.method = HTTP_GET,
+		.path = "/v1/status",
+		.timeout_ms = ASK_TIMEOUT_MS,
+	};
+
+	(void)line;
+	return program_ask(&ask);
+}
+
+static program_ask_fn find_ask(const struct program *p, const struct command_line *line)
+{
+	for (size_t i = 0; i < p->command_count; i++)
+		if (is_command(line, p->commands[i].name))
+			return p->commands[i].ask;
+	return ask_status;
+}
+
+static int ask_running(const struct program *p, const struct command_line *line)
+{
+	const char *socket = command_value(line, "--socket");
+	const char *file = command_value(line, "--config");
+	struct report report;
+	struct buf wrong;
+	enum err err = ERR_OK;
+
+	buf_init(&wrong, MIB(1));
+	if (socket == NULL && file == NULL) {
+		buf_format(&wrong, "%s %s: --config FILE or --socket PATH is missing", p->name,
+			line->command->name);
+		return called_wrongly(&wrong);
+	}
+	if (socket == NULL) {
+		report_init(&report);
+		err = options_load(p->options, file, &report, p->config);
+		report_format(&report, &wrong);
+		report_fini(&report);
+		socket = p->site->api_socket;
+	}
+	print(stderr, &wrong);
+	int code = err == ERR_OK ? find_ask(p, line)(line, socket) : exit_code(err);
+
+	options_free(p->options, p->config);
+	return code;
+}
+
+int program_main(const struct program *p, int argc, char *const *argv)
+{
+	struct command_line line;
+	struct buf text;
+
+	buf_init(&text, MIB(1));
+	log_open(p->name, LOG_INFO);
+	if (command_parse(p->set, argc, argv, &line, &text) != ERR_OK)
+		return called_wrongly(&text);
+	if (line.wish == COMMAND_HELP) {
+		command_usage(p->set, &text);
+	} else if (line.wish == COMMAND_VERSION) {
+		buf_format(&text, "%s %s\n", p->name, SALLYPORT_VERSION);
+	} else if (is_command(&line, "example")) {
+		options_example(p->options, &text);
+	} else {
+		buf_fini(&text);
+		if (is_command(&line, "run") || is_command(&line, "check"))
+			return run_or_check(p, &line);
+		return ask_running(p, &line);
+	}
+	print(stdout, &text);
+	return EXIT_FINE;
+}

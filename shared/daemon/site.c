@@ -1,0 +1,184 @@
+#include "daemon/site.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/text.h"
+
+enum { RETRY_FIRST_MS = 50 };
+
+/* A mistake about a value of the config file; its line was checked and is not known any more.
+ */
+static void mistake(struct report *report, const char *file, const char *key, const char *value,
+	const char *text)
+{
+	report_add(report, file, 0, 0, span_of(key), "\"%s\": %s", text_show(span_of(value)).at,
+		text);
+}
+
+static void read_brokers(struct site *s, const struct site_config *config, const char *file,
+	struct report *report)
+{
+	for (size_t i = 0; i < config->brokers.count && i < CONNECTION_BROKERS_MAX; i++) {
+		const char *text = config->brokers.at[i];
+
+		if (transport_address_parse(span_of(text), &s->brokers[i]) != ERR_OK)
+			mistake(report, file, "border.brokers", text,
+				"an address is host:port, for example 192.0.2.1:5671");
+		s->broker_count++;
+	}
+}
+
+static enum err read_identity(struct site *s, const struct site_config *config,
+	const char *file, struct report *report)
+{
+	struct tls_paths paths = {
+		.ca = config->tls_ca,
+		.certificate = config->tls_certificate,
+		.key = config->tls_key,
+	};
+	struct tls_why why;
+	enum err err = tls_identity_open(&paths, &s->identity, &why);
+
+	if (err == ERR_INPUT)
+		report_add(report, file, 0, 0, span_of("tls"), "%s", why.at);
+	return err == ERR_NOMEM ? ERR_NOMEM : ERR_OK;
+}
+
+static enum err read_contract(
+	struct site *s, const struct site_config *config, struct report *report)
+{
+	enum err err = contract_load(config->contract, report, &s->contract);
+	struct digest digest;
+
+	if (err == ERR_INPUT)
+		return ERR_OK; /* the report has it */
+	if (err == ERR_OK)
+		err = digest_of(s->contract.source, &digest);
+	if (err != ERR_OK)
+		return err;
+	for (size_t i = 0; i < DIGEST_BYTES; i++)
+		snprintf(s->contract_digest + 2 * i, 3, "%02x", digest.byte[i]);
+	return ERR_OK;
+}
+
+static void read_users(struct site *s, const struct site_config *config, const char *file,
+	struct report *report)
+{
+	for (size_t i = 0; i < config->api_users.count && i < SITE_API_USERS_MAX; i++) {
+		const char *name = config->api_users.at[i];
+		const struct passwd *user = getpwnam(name);
+		uint64_t number;
+
+		if (user != NULL)
+			s->api_users[s->api_user_count++] = user->pw_uid;
+		else if (text_parse_u64(span_of(name), &number) == ERR_OK &&
+			 number < UINT32_MAX)
+			s->api_users[s->api_user_count++] = (uid_t)number;
+		else
+			mistake(report, file, "api.users", name,
+				"no such user on this machine, and no number");
+	}
+}
+
+static void read_group(struct site *s, const struct site_config *config, const char *file,
+	struct report *report)
+{
+	uint64_t number;
+
+	if (config->api_group == NULL)
+		return;
+	const struct group *group = getgrnam(config->api_group);
+
+	s->has_api_group = true;
+	if (group != NULL)
+		s->api_group = group->gr_gid;
+	else if (text_parse_u64(span_of(config->api_group), &number) == ERR_OK &&
+		 number < UINT32_MAX)
+		s->api_group = (gid_t)number;
+	else
+		mistake(report, file, "api.group", config->api_group,
+			"no such group on this machine, and no number");
+}
+
+enum err site_open(const struct site_config *config, const char *file, struct report *report,
+	struct site *out)
+{
+	*out = (struct site){ 0 };
+	read_brokers(out, config, file, report);
+	read_users(out, config, file, report);
+	read_group(out, config, file, report);
+	if (log_level_parse(span_of(config->log_level), &out->log_level) != ERR_OK)
+		mistake(report, file, "log.level", config->log_level,
+			"one of error, warn, info, debug");
+	enum err err = read_identity(out, config, file, report);
+
+	if (err == ERR_OK)
+		err = read_contract(out, config, report);
+	if (err == ERR_OK && !report_is_empty(report))
+		err = ERR_INPUT;
+	return err;
+}
+
+void site_close(struct site *s)
+{
+	tls_identity_close(s->identity);
+	contract_free(&s->contract);
+	*s = (struct site){ 0 };
+}
+
+void site_expect_identity(const struct site *s, const char *realm, const char *name,
+	const struct site_config *config, const char *file, struct report *report)
+{
+	char expected[128];
+
+	if (s->identity == NULL)
+		return;
+	const char *identity = tls_identity_name(s->identity);
+	int len = snprintf(expected, sizeof(expected), "%s.%s.g", realm, name);
+	uint64_t generation;
+
+	if (len > 0 && strncmp(identity, expected, (size_t)len) == 0 &&
+		text_parse_u64(span_of(identity + len), &generation) == ERR_OK &&
+		generation > 0)
+		return;
+	report_add(report, file, 0, 0, span_of("tls.certificate"),
+		"%s is the certificate of \"%s\"; needed is one of %s<N>",
+		config->tls_certificate, text_show(span_of(identity)).at, expected);
+}
+
+struct link_config site_link_config(const struct site *s, const struct site_config *config)
+{
+	return (struct link_config){
+		.brokers = s->brokers,
+		.broker_count = s->broker_count,
+		.identity = s->identity,
+		.handshake_timeout_ms = config->handshake_timeout_ms,
+		.retry_first_ms = RETRY_FIRST_MS,
+		.retry_longest_ms = config->retry_longest_ms,
+		.heartbeat_s = (uint16_t)config->heartbeat_s,
+	};
+}
+
+struct http_server_config site_api_config(
+	const struct site *s, const struct site_config *config)
+{
+	return (struct http_server_config){
+		.socket = {
+			.path = config->api_socket,
+			.mode = config->api_mode,
+			.has_group = s->has_api_group,
+			.group = s->api_group,
+		},
+		.has_loopback = config->api_loopback_port != 0,
+		.loopback_port = (uint16_t)config->api_loopback_port,
+		.allowed_uids = s->api_users,
+		.allowed_uid_count = s->api_user_count,
+		.max_connections = (unsigned)config->api_connections,
+		.max_body_bytes = MESSAGE_BODY_MAX_BYTES,
+	};
+}

@@ -1,0 +1,120 @@
+/* site.h - what both daemons read and open before they begin: brokers, identity, contract, API
+ * socket.
+ *
+ * Layer: daemon. Uses: base, contract, message, amqp, http. Never: the loop. Thread: the
+ * owner's. */
+#ifndef SALLYPORT_DAEMON_SITE_H
+#define SALLYPORT_DAEMON_SITE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "amqp/link.h"
+#include "base/log.h"
+#include "base/report.h"
+#include "contract/contract.h"
+#include "daemon/options.h"
+#include "http/server.h"
+#include "message/digest.h"
+
+enum { SITE_API_USERS_MAX = 32 };
+
+/* The part of a config file that is the same for both daemons. */
+struct site_config {
+	struct option_list brokers;
+	char *tls_ca;
+	char *tls_certificate;
+	char *tls_key;
+	char *contract;
+	char *api_socket;
+	mode_t api_mode;
+	char *api_group;
+	struct option_list api_users;
+	uint64_t api_connections;
+	uint64_t api_loopback_port;
+	uint64_t handshake_timeout_ms;
+	uint64_t retry_longest_ms;
+	uint64_t heartbeat_s;
+	uint64_t drain_timeout_ms;
+	bool ready_border;
+	char *log_level;
+};
+
+/* Its rows; `config` is the daemon's struct, `site` the struct site_config in it. */
+/* clang-format off */
+#define SITE_OPTIONS(config, site)                                                             \
+	{ "border.brokers", OPTION_LIST, OPTION_AT(config, site.brokers), 1, 8, NULL,          \
+		"127.0.0.1:5671", option_check_address,                                        \
+		"brokers of the border, host:port, tried in turn" },                           \
+	{ "border.handshake_timeout", OPTION_MS, OPTION_AT(config, site.handshake_timeout_ms), \
+		100, 60000, "5s", NULL, NULL, "from dialing until all channels are ready" },   \
+	{ "border.retry_longest", OPTION_MS, OPTION_AT(config, site.retry_longest_ms), 50,     \
+		60000, "1s", NULL, NULL, "longest wait between two tries to connect" },        \
+	{ "border.heartbeat", OPTION_U64, OPTION_AT(config, site.heartbeat_s), 1, 600, "10",   \
+		NULL, NULL, "seconds; twice that without a sign of life ends a connection" },  \
+	{ "tls.ca", OPTION_FILE, OPTION_AT(config, site.tls_ca), 1, 4096, NULL, "ca.pem",      \
+		NULL, "PEM, the CA that signed the brokers' certificates" },                   \
+	{ "tls.certificate", OPTION_FILE, OPTION_AT(config, site.tls_certificate), 1, 4096,    \
+		NULL, "identity.pem", NULL,                                                    \
+		"PEM, our certificate; its common name is our identity" },                     \
+	{ "tls.key", OPTION_SECRET, OPTION_AT(config, site.tls_key), 1, 4096, NULL,            \
+		"identity.key", NULL, "PEM, the certificate's private key" },                  \
+	{ "contract", OPTION_FILE, OPTION_AT(config, site.contract), 1, 4096, NULL,            \
+		"contract.yaml", NULL, "the site's operations" },                              \
+	{ "api.socket", OPTION_PATH, OPTION_AT(config, site.api_socket), 1, 4096, NULL,        \
+		"sallyport.sock", NULL, "Unix socket of the local API" },                      \
+	{ "api.mode", OPTION_MODE, OPTION_AT(config, site.api_mode), 0, 0777, "0660", NULL,    \
+		NULL, "permissions of the socket" },                                           \
+	{ "api.group", OPTION_NAME, OPTION_AT(config, site.api_group), 1, 64, "", "www-data",  \
+		NULL, "group that the socket belongs to" },                                    \
+	{ "api.users", OPTION_NAMES, OPTION_AT(config, site.api_users), 0, SITE_API_USERS_MAX, \
+		"", "www-data", NULL,                                                          \
+		"who may connect, beside root and our own user; everybody if empty" },         \
+	{ "api.connections", OPTION_U64, OPTION_AT(config, site.api_connections), 8, 10000,    \
+		"512", NULL, NULL, "at once; at the cap the oldest idle one gives way" },      \
+	{ "api.loopback_port", OPTION_U64, OPTION_AT(config, site.api_loopback_port), 0,       \
+		65535, "0", NULL, NULL,                                                        \
+		"port on 127.0.0.1 for /livez /readyz /v1/status /metrics; 0 = none" },        \
+	{ "drain.timeout", OPTION_MS, OPTION_AT(config, site.drain_timeout_ms), 0, 600000,     \
+		"10s", NULL, NULL, "after SIGTERM: how long what runs may take to end" },      \
+	{ "ready.border", OPTION_BOOL, OPTION_AT(config, site.ready_border), 0, 0, "no", NULL, \
+		NULL, "readiness waits for the first link to the border" },                    \
+	{ "log.level", OPTION_NAME, OPTION_AT(config, site.log_level), 1, 8, "info", NULL,     \
+		NULL, "error, warn, info or debug" }
+/* clang-format on */
+
+/* What has been opened. */
+struct site {
+	struct transport_address brokers[CONNECTION_BROKERS_MAX];
+	unsigned broker_count;
+	struct tls_identity *identity;
+	struct contract contract;
+	char contract_digest[2 * DIGEST_BYTES + 1]; /* SHA-256 of the file, hexadecimal */
+	uid_t api_users[SITE_API_USERS_MAX];
+	size_t api_user_count;
+	bool has_api_group;
+	gid_t api_group;
+	enum log_level log_level;
+};
+
+/* Takes:   config is borrowed for the call; file is its name in the report.
+ * Returns: ERR_OK; ERR_INPUT with every mistake in the report; ERR_NOMEM. site_close() in any
+ * case. Blocks:  on reading files and the user database. */
+WARN_UNUSED enum err site_open(const struct site_config *config, const char *file,
+	struct report *report, struct site *out);
+void site_close(struct site *s);
+
+/* The kind of identity that a daemon must have: "web.<host>.g<N>" or "app.<node>.g<N>". Adds a
+ * mistake to the report otherwise. */
+void site_expect_identity(const struct site *s, const char *realm, const char *name,
+	const struct site_config *config, const char *file, struct report *report);
+
+/* For one link; name and vhost are the caller's to fill in. Borrows from s and config. */
+struct link_config site_link_config(const struct site *s, const struct site_config *config);
+
+/* For the local API; on_request and arg are the caller's to fill in. Borrows from s and config.
+ */
+struct http_server_config site_api_config(
+	const struct site *s, const struct site_config *config);
+
+#endif

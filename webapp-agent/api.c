@@ -1,0 +1,188 @@
+#include "webapp-agent/api.h"
+
+#include <unistd.h>
+
+#include "amqp/link_status.h"
+#include "base/clock.h"
+#include "daemon/probes.h"
+
+enum { STATUS_MAX_BYTES = 1024 * 1024 };
+
+typedef void (*route_fn)(struct agent *a, struct http_request *rq, struct span rest);
+
+static void refuse_method(struct agent *a, struct http_request *rq, const char *right)
+{
+	desk_refuse(&a->desk, rq, PROBLEM_WRONG_METHOD, "%s", right);
+}
+
+static void post_call(struct agent *a, struct http_request *rq, struct span op)
+{
+	desk_call(&a->desk, rq, op);
+}
+
+static void post_send(struct agent *a, struct http_request *rq, struct span op)
+{
+	desk_send(&a->desk, rq, op);
+}
+
+static void write_desk(const struct desk *d, struct json_writer *w)
+{
+	json_write_key(w, "calls");
+	json_write_object(w);
+	json_write_u64_member(w, "sent", d->counters.calls);
+	json_write_u64_member(w, "answered", d->counters.call_results);
+	json_write_u64_member(w, "late_replies", d->counters.late_replies);
+	json_write_u64_member(w, "p50_us", hist_quantile_us(&d->call_us, 0.5));
+	json_write_u64_member(w, "p99_us", hist_quantile_us(&d->call_us, 0.99));
+	json_write_object_end(w);
+	json_write_key(w, "sends");
+	json_write_object(w);
+	json_write_u64_member(w, "published", d->counters.sends);
+	json_write_u64_member(w, "accepted", d->counters.sends_accepted);
+	json_write_u64_member(w, "p50_us", hist_quantile_us(&d->send_us, 0.5));
+	json_write_u64_member(w, "p99_us", hist_quantile_us(&d->send_us, 0.99));
+	json_write_object_end(w);
+	json_write_key(w, "waiting");
+	json_write_u64(w, d->errands.waiter_count);
+	json_write_key(w, "problems");
+	json_write_object(w);
+	for (size_t i = 0; i < PROBLEM_TYPES; i++)
+		if (d->counters.problems[i] > 0)
+			json_write_u64_member(
+				w, problem_name((enum problem_type)i), d->counters.problems[i]);
+	json_write_object_end(w);
+}
+
+static void get_status(struct agent *a, struct http_request *rq, struct span rest)
+{
+	struct buf body;
+	struct json_writer w;
+
+	(void)rest;
+	buf_init(&body, STATUS_MAX_BYTES);
+	json_write_init(&w, &body);
+	json_write_object(&w);
+	json_write_text_member(&w, "daemon", "webapp-agent");
+	json_write_text_member(&w, "version", SALLYPORT_VERSION);
+	json_write_text_member(&w, "host", a->config->host);
+	json_write_text_member(&w, "identity", tls_identity_name(a->site->identity));
+	json_write_u64_member(&w, "pid", (uint64_t)getpid());
+	json_write_u64_member(&w, "uptime_s", (clock_mono_us() - a->started_us) / 1000000);
+	json_write_bool_member(&w, "ready", border_is_ready(&a->border));
+	json_write_text_member(&w, "site", a->site->contract.site);
+	json_write_text_member(&w, "contract", a->site->contract_digest);
+	json_write_key(&w, "border");
+	link_write_status(&a->border.link, &w);
+	write_desk(&a->desk, &w);
+	json_write_object_end(&w);
+	buf_byte(&body, '\n');
+	probes_answer_json(rq, &body);
+	buf_fini(&body);
+}
+
+/* A prefix that ends in '/' takes what follows as its argument. */
+static const struct route {
+	const char *path;
+	enum http_method method;
+	route_fn fn;
+	const char *right;
+} routes[] = {
+	{ "/v1/call/", HTTP_POST, post_call, "POST /v1/call/{operation}" },
+	{ "/v1/send/", HTTP_POST, post_send, "POST /v1/send/{operation}" },
+	{ "/v1/status", HTTP_GET, get_status, "GET /v1/status" },
+};
+
+static bool fits(const struct route *r, struct span path)
+{
+	bool takes_rest = r->path[strlen(r->path) - 1] == '/';
+
+	return takes_rest ? span_starts(path, r->path) : span_is(path, r->path);
+}
+
+static enum probes_state probes_state(const struct agent *a)
+{
+	if (a->state != AGENT_RUNNING)
+		return PROBES_STOPPING;
+	return border_is_ready(&a->border) ? PROBES_READY : PROBES_NOT_READY;
+}
+
+void api_answer(struct agent *a, struct http_request *rq)
+{
+	struct span path = http_request_path(rq);
+	bool is_loopback = http_request_peer(rq)->kind == PEER_LOOPBACK;
+
+	if (probes_answer(rq, probes_state(a), "no link to the border", &a->metrics))
+		return;
+	for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
+		const struct route *r = &routes[i];
+
+		if (!fits(r, path) || (is_loopback && r->fn != get_status))
+			continue;
+		if (http_request_method(rq) != r->method)
+			refuse_method(a, rq, r->right);
+		else
+			r->fn(a, rq, span_after(path, strlen(r->path)));
+		return;
+	}
+	desk_refuse(&a->desk, rq, PROBLEM_NOT_FOUND,
+		"there are /v1/call/{operation}, /v1/send/{operation}, /v1/status, /livez, "
+		"/readyz, "
+		"/metrics");
+}
+
+static double read_ready(void *arg)
+{
+	const struct agent *a = arg;
+
+	return border_is_ready(&a->border) ? 1 : 0;
+}
+
+static double read_waiting(void *arg)
+{
+	const struct agent *a = arg;
+
+	return a->desk.errands.waiter_count;
+}
+
+void api_register_metrics(struct agent *a)
+{
+	struct metrics *m = &a->metrics;
+	const struct desk *d = &a->desk;
+
+	metrics_gauge(m, "sallyport_border_ready", "1 while calls and sends can cross.", NULL,
+		read_ready, a);
+	probes_register_link(m, &a->border.link);
+	metrics_counter(
+		m, "sallyport_calls_total", "Calls sent across.", NULL, &d->counters.calls);
+	metrics_counter(m, "sallyport_call_results_total", "Calls answered by the app realm.",
+		NULL, &d->counters.call_results);
+	metrics_histogram(m, "sallyport_call_seconds", "From a call until its answer.", NULL,
+		&d->call_us);
+	metrics_counter(m, "sallyport_late_replies_total", "Replies that nobody waited for.",
+		NULL, &d->counters.late_replies);
+	metrics_counter(m, "sallyport_refused_replies_total",
+		"Replies that were malformed or not from the app realm.", NULL,
+		&a->border.counters.refused_replies);
+	metrics_counter(
+		m, "sallyport_sends_total", "Sends published.", NULL, &d->counters.sends);
+	metrics_counter(m, "sallyport_sends_accepted_total", "Sends answered 202.", NULL,
+		&d->counters.sends_accepted);
+	metrics_histogram(m, "sallyport_send_seconds", "From a send until it was accepted.",
+		NULL, &d->send_us);
+	metrics_counter(m, "sallyport_joined_total",
+		"Repeated requests that joined one under way or got its kept outcome.", NULL,
+		&d->errands.joined);
+	metrics_gauge(m, "sallyport_waiting", "Requests waiting for their outcome.", NULL,
+		read_waiting, a);
+	for (size_t i = 0; i < PROBLEM_TYPES; i++) {
+		const struct metrics_label labels[] = {
+			{ "type", problem_name((enum problem_type)i) },
+			{ NULL, NULL },
+		};
+
+		metrics_counter(m, "sallyport_problems_total",
+			"Requests answered with a problem by the agent itself.", labels,
+			&d->counters.problems[i]);
+	}
+	probes_register_server(m, http_server_counters(a->server));
+}

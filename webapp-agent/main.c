@@ -1,0 +1,96 @@
+/* main.c - webapp-agent: the command line. */
+#include <stdio.h>
+
+#include "base/text.h"
+#include "daemon/ask.h"
+#include "daemon/program.h"
+#include "webapp-agent/agent.h"
+
+enum { CALL_TIMEOUT_MS = 65000 }; /* above any deadline of a contract */
+
+/* POST /v1/<verb>/<operation> with what the flags say. */
+static int ask_operation(const struct command_line *line, const char *socket, const char *verb)
+{
+	struct http_header headers[2];
+	size_t count = 0;
+	char path[256];
+	const char *deadline = command_value(line, "--deadline-ms");
+	const char *key = command_value(line, "--key");
+
+	int len = snprintf(path, sizeof(path), "/v1/%s/%s", verb, line->operands[0]);
+
+	if (len < 0 || len >= (int)sizeof(path)) {
+		fprintf(stderr,
+			"webapp-agent %s: an operation's name has at most 64 characters\n",
+			verb);
+		return EXIT_CALLED_WRONGLY;
+	}
+	if (deadline != NULL)
+		headers[count++] = (struct http_header){ "Deadline-Ms", deadline };
+	if (key != NULL)
+		headers[count++] = (struct http_header){ "Idempotency-Key", key };
+	struct ask ask = {
+		.socket = socket,
+		.method = HTTP_POST,
+		.path = path,
+		.body = span_of(line->operand_count > 1 ? line->operands[1] : "{}"),
+		.headers = headers,
+		.header_count = count,
+		.timeout_ms = CALL_TIMEOUT_MS,
+	};
+
+	return program_ask(&ask);
+}
+
+static int ask_call(const struct command_line *line, const char *socket)
+{
+	return ask_operation(line, socket, "call");
+}
+
+static int ask_send(const struct command_line *line, const char *socket)
+{
+	return ask_operation(line, socket, "send");
+}
+
+int main(int argc, char **argv)
+{
+	/* clang-format off */
+	static const struct command commands[] = {
+		PROGRAM_COMMANDS,
+		{ "call", "OPERATION [PARAMS]", 1, 2, "call an operation, print its result" },
+		{ "send", "OPERATION [PARAMS]", 1, 2, "send a message, print its id" },
+	};
+	static const struct command_flag flags[] = {
+		PROGRAM_FLAGS,
+		{ "--deadline-ms", "N", " call ", "give up after so many milliseconds" },
+		{ "--key", "KEY", " call send ", "Idempotency-Key" },
+	};
+	/* clang-format on */
+	static const struct program_command own[] = {
+		{ "call", ask_call },
+		{ "send", ask_send },
+	};
+	static const struct command_set set = {
+		.program = "webapp-agent",
+		.sentence = "the web host's side of a Sallyport crossing",
+		.commands = commands,
+		.command_count = ARRAY_COUNT(commands),
+		.flags = flags,
+		.flag_count = ARRAY_COUNT(flags),
+	};
+	static struct agent_config config;
+	const struct program program = {
+		.name = set.program,
+		.realm = "web",
+		.options = &agent_options,
+		.config = &config,
+		.site = &config.site,
+		.identity_name = &config.host,
+		.run = agent_run,
+		.commands = own,
+		.command_count = ARRAY_COUNT(own),
+		.set = &set,
+	};
+
+	return program_main(&program, argc, argv);
+}

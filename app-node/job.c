@@ -502,7 +502,8 @@ static struct job *make(struct jobs *j, struct crossing *x, struct consumer *c,
 		m->traceparent.len);
 	memcpy(at + m->key.len + m->traceparent.len, m->body.at, m->body.len);
 	timer_init(&job->timer, j->loop, on_timer);
-	backoff_init(&job->backoff, op->retry.first_ms, op->retry.longest_ms);
+	if (op->kind == CONTRACT_SEND)
+		backoff_init(&job->backoff, op->retry.first_ms, op->retry.longest_ms);
 	return job;
 }
 

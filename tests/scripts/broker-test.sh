@@ -32,6 +32,18 @@ check 'a bad host name is exit 2' exits 2 broker up --hosts 'web1,We_b'
 check 'a bad port is exit 2' exits 2 broker up --port 80x
 check 'a broker that never was is exit 1' exits 1 broker status
 check 'to end what never was is fine' broker down
+python3 - >"$work/taken" <<'PYTHON' &
+import signal, socket
+taken = socket.create_server(("127.0.0.1", 0))
+print(taken.getsockname()[1], flush=True)
+signal.pause()
+PYTHON
+wait_until 10 test -s "$work/taken"
+taken=$(<"$work/taken")
+check "a port that somebody else holds is told" says 'somebody else holds' \
+	"$repo/scripts/broker" up --dir "$work/third" --port "$taken"
+check 'and nothing is left' same '' "$(pgrep -f "$work/third" || true)"
+kill %1
 check 'nothing of all that made a folder' not test -e "$dir"
 
 # Life -------------------------------------------------------------------------------------------------------------

@@ -98,13 +98,21 @@ static void setup(struct channel *ch)
 	codec_put_consume(ch->out, ch->number, c->config.queue, consumer_tag);
 }
 
+/* on_drained must fire neither from inside consumer_drain() nor while a channel is being lost:
+ * the timer brings it. */
 static void drained(struct consumer *c)
 {
+	if (c->on_drained != NULL)
+		timer_after(&c->drained, 0);
+}
+
+static void on_drained_due(struct timer *timer)
+{
+	struct consumer *c = container_of(timer, struct consumer, drained);
 	void (*on_drained)(void *arg) = c->on_drained;
 
 	c->on_drained = NULL;
-	if (on_drained != NULL)
-		on_drained(c->on_drained_arg); /* last touch */
+	on_drained(c->on_drained_arg); /* last touch */
 }
 
 static enum err on_method(struct channel *ch, const struct method *m)
@@ -207,6 +215,7 @@ enum err consumer_init(struct consumer *c, struct loop *l, const struct consumer
 		list_append(&c->unused, &c->slots[i].node);
 	channel_init(&c->channel, l, config->name, &ops);
 	timer_init(&c->lazy, l, on_lazy_due);
+	timer_init(&c->drained, l, on_drained_due);
 	loop_turn_add(l, &c->turn, on_turn);
 	return ERR_OK;
 }
@@ -217,6 +226,7 @@ void consumer_fini(struct consumer *c)
 		return;
 	loop_turn_drop(&c->turn);
 	timer_cancel(&c->lazy);
+	timer_cancel(&c->drained);
 	channel_fini(&c->channel);
 	free(c->slots);
 	*c = (struct consumer){ 0 };

@@ -80,7 +80,8 @@ struct consumer {
 	unsigned held_count;    /* delivered, not yet settled */
 	struct turn turn;
 	struct timer lazy;
-	bool is_cancelled; /* by us: nothing more is wanted */
+	struct timer drained; /* brings on_drained */
+	bool is_cancelled;    /* by us: nothing more is wanted */
 	struct consumer_counters counters;
 	void (*on_lost)(
 		void *arg, struct consumer *c); /* NULL, or: every delivery tag is stale now,
@@ -109,9 +110,9 @@ bool consumer_has(const struct consumer *c, struct delivery_tag tag);
 void consumer_reject(struct consumer *c, struct delivery_tag tag);
 
 /* Asks for no more (basic.cancel); what was delivered is still to be settled.
- * Fires: on_drained once, later: no further delivery will come. Not for ordered lanes: with a
- * single active consumer the next one would overtake what is unsettled; stop the connection
- * instead. */
+ * Fires: on_drained once, later, never from inside: no further delivery will come. The
+ * connection may be stopped inside. Not for ordered lanes: with a single active consumer the
+ * next one would overtake what is unsettled; stop the connection instead. */
 void consumer_drain(struct consumer *c, void (*on_drained)(void *arg), void *arg);
 
 #endif

@@ -1,6 +1,11 @@
-# The wire by hand: shared/amqp is held against it.
-add_library(amqp_wire STATIC ${CMAKE_CURRENT_LIST_DIR}/amqp_wire.c)
-target_include_directories(amqp_wire PUBLIC ${CMAKE_CURRENT_LIST_DIR})
-target_link_libraries(amqp_wire PUBLIC base)
+# The wire by hand, a channel without a connection, a loop with a deadline.
+add_library(amqp_rig STATIC
+	${CMAKE_CURRENT_LIST_DIR}/amqp_wire.c
+	${CMAKE_CURRENT_LIST_DIR}/amqp_stage.c
+	${CMAKE_CURRENT_LIST_DIR}/amqp_rig.c)
+target_include_directories(amqp_rig PUBLIC ${CMAKE_CURRENT_LIST_DIR})
+target_link_libraries(amqp_rig PUBLIC amqp PkgConfig::CHECK)
 
-unit_test(NAME amqp_codec SOURCES amqp_codec_test.c LIBS amqp amqp_wire)
+foreach(room codec channel publisher consumer)
+	unit_test(NAME amqp_${room} SOURCES amqp_${room}_test.c LIBS amqp_rig)
+endforeach()

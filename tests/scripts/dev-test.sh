@@ -127,7 +127,7 @@ check 'the broker is at hand' says border.web1 dev broker ctl eval 'rabbit_vhost
 
 mv "$dir/web1/web.web1.g1.key" "$work/key"
 cp "$dir/broker/state/pki/web.floor.g1.key" "$dir/broker/state/pki/web.web1.g1.key"
-check 'a part that cannot start says why' says 'event=' dev restart agent
+check 'a part that cannot start says why' says web.web1.g1.key dev restart agent
 check 'with exit 1' exits 1 dev restart agent
 mv "$work/key" "$dir/broker/state/pki/web.web1.g1.key"
 check 'and starts when it can' dev start agent

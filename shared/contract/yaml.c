@@ -483,7 +483,8 @@ static const char *hint_for(const char *problem)
 		{ "did not find expected alphabetic or numeric character",
 			"a value that begins with * or & must be quoted" },
 		{ "found undefined tag handle", "tags are not allowed; quote the value" },
-		{ "control characters are not allowed", "remove the control character" },
+		{ "did not find expected <document start>",
+			"only one document may stand in the file" },
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(hints); i++) {

@@ -1,0 +1,439 @@
+/* Hostile JSON in, correct JSON out. */
+#include "contract/json.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "base/text.h"
+#include "unit/unit.h"
+
+static const struct json_limits limits = { .max_bytes = 65536 };
+static struct json_doc doc;
+static struct json_failure failure;
+
+/* From a copy of the exact size, so that the sanitizer sees a read past the end. */
+static enum err open_text(struct span text)
+{
+	char *copy = malloc(text.len == 0 ? 1 : text.len);
+
+	ck_assert_ptr_nonnull(copy);
+	if (text.len > 0)
+		memcpy(copy, text.at, text.len);
+	enum err err = json_open((struct span){ copy, text.len }, limits, &doc, &failure);
+
+	free(copy);
+	ck_assert((err == ERR_OK) == (doc.root != NULL));
+	ck_assert((err == ERR_OK) == (failure.text[0] == '\0'));
+	ck_assert_uint_le(failure.at_byte, text.len);
+	return err;
+}
+
+static const struct {
+	const char *text;
+	enum json_top top;
+} good[] = {
+	{ "{}", JSON_TOP_OBJECT },
+	{ " { \"a\" : [ 1 , -2.5e3 , true , false , null , \"x\" ] } \r\n\t", JSON_TOP_OBJECT },
+	{ "[]", JSON_TOP_ARRAY },
+	{ "\"\\u00e9\\ud83d\\ude00\\n\"", JSON_TOP_TEXT },
+	{ "\"\xc3\xa9\xf0\x9f\x98\x80\"", JSON_TOP_TEXT },
+	{ "0", JSON_TOP_NUMBER },
+	{ "-0", JSON_TOP_NUMBER },
+	{ "9223372036854775807", JSON_TOP_NUMBER },
+	{ "-9223372036854775808", JSON_TOP_NUMBER },
+	{ "1e308", JSON_TOP_NUMBER },
+	{ "true", JSON_TOP_BOOL },
+	{ "false", JSON_TOP_BOOL },
+	{ "null", JSON_TOP_NULL },
+	{ "{\"a\":1,\"A\":2,\"\":3}", JSON_TOP_OBJECT },
+};
+
+START_TEST(json_is_accepted_whatever_stands_at_the_top)
+{
+	ck_assert_int_eq(open_text(span_of(good[_i].text)), ERR_OK);
+	ck_assert_int_eq(doc.top, good[_i].top);
+	ck_assert_int_eq(json_top_is_object(&doc), good[_i].top == JSON_TOP_OBJECT);
+	json_close(&doc);
+	json_close(&doc);
+}
+END_TEST
+
+static const struct span bad[] = {
+	LITERAL(""),
+	LITERAL(" "),
+	LITERAL("{"),
+	LITERAL("[1,2"),
+	LITERAL("{\"a\":1,}"),
+	LITERAL("[1,]"),
+	LITERAL("[,1]"),
+	LITERAL("{a:1}"),
+	LITERAL("{'a':1}"),
+	LITERAL("{\"a\" 1}"),
+	LITERAL("{\"a\":1 \"b\":2}"),
+	LITERAL("{\"a\":1}x"),
+	LITERAL("{\"a\":1}{}"),
+	LITERAL("{\"a\":1}\0"),
+	LITERAL("\0{\"a\":1}"),
+	LITERAL("{\"a\":1,\"a\":2}"),
+	LITERAL("{\"a\":1,\"\\u0061\":2}"),
+	LITERAL("{\"x\":[{\"a\":1,\"b\":2,\"a\":3}]}"),
+	LITERAL("{\"a\":\"\\u0000\"}"),
+	LITERAL("{\"\\u0000\":1}"),
+	LITERAL("{\"a\":\"x\0y\"}"),
+	LITERAL("\"a\nb\""),
+	LITERAL("\"\t\""),
+	LITERAL("\"\\x41\""),
+	LITERAL("\"\\ud800\""),
+	LITERAL("\"\\ud800\\u0041\""),
+	LITERAL("\"\\udc00\""),
+	LITERAL("\"\\u12\""),
+	LITERAL("\"\xff\""),
+	LITERAL("\"\xc0\xaf\""),
+	LITERAL("\"\xed\xa0\x80\""),
+	LITERAL("\"\xe2\x82\""),
+	LITERAL("\"\xf4\x90\x80\x80\""),
+	LITERAL("\xef\xbb\xbf{}"),
+	LITERAL("\xff\xfe{\0}\0"),
+	LITERAL("01"),
+	LITERAL("+1"),
+	LITERAL(".5"),
+	LITERAL("1."),
+	LITERAL("1e"),
+	LITERAL("0x10"),
+	LITERAL("NaN"),
+	LITERAL("Infinity"),
+	LITERAL("-Infinity"),
+	LITERAL("1e309"),
+	LITERAL("-1e309"),
+	LITERAL("9223372036854775808"),
+	LITERAL("-9223372036854775809"),
+	LITERAL("99999999999999999999999999999999"),
+	LITERAL("tru"),
+	LITERAL("True"),
+	LITERAL("nulll"),
+	LITERAL("// c\n1"),
+	LITERAL("/* c */ 1"),
+};
+
+START_TEST(what_is_not_strict_json_is_refused)
+{
+	ck_assert_int_eq(open_text(bad[_i]), ERR_INPUT);
+	for (const char *c = failure.text; *c != '\0'; c++)
+		ck_assert(*c >= 0x20 && *c < 0x7f); /* fit for a log line */
+}
+END_TEST
+
+START_TEST(the_place_of_a_fault_is_told)
+{
+	ck_assert_int_eq(open_text(LITERAL("{\"sku\": \"A-1\", \"quantity\": }")), ERR_INPUT);
+	ck_assert_uint_ge(failure.at_byte, 27);
+	ck_assert_uint_le(failure.at_byte, 28);
+	ck_assert_int_eq(open_text(LITERAL("[[1],[2],x]")), ERR_INPUT);
+	ck_assert_uint_ge(failure.at_byte, 9);
+}
+END_TEST
+
+START_TEST(size_is_capped_before_anything_is_parsed)
+{
+	static char text[65537];
+
+	memset(text, ' ', sizeof(text));
+	text[0] = '1';
+	ck_assert_int_eq(open_text((struct span){ text, 65536 }), ERR_OK);
+	json_close(&doc);
+	ck_assert_int_eq(open_text((struct span){ text, 65537 }), ERR_FULL);
+	ck_assert_str_eq(failure.text, "too large");
+}
+END_TEST
+
+/* _i levels of arrays and objects in turn; brackets inside strings do not count. */
+START_TEST(depth_is_capped_exactly)
+{
+	struct buf text;
+
+	buf_init(&text, KIB(64));
+	for (int i = 0; i < _i; i++)
+		buf_text(&text, i % 2 == 0 ? "[\"[[[{{{\\\"\"," : "{\"a]\":");
+	buf_text(&text, "1");
+	for (int i = _i - 1; i >= 0; i--)
+		buf_text(&text, i % 2 == 0 ? "]" : "}");
+	ck_assert_int_eq(open_text(buf_span(&text)), _i <= JSON_MAX_DEPTH ? ERR_OK : ERR_INPUT);
+	if (_i > JSON_MAX_DEPTH)
+		ck_assert_str_eq(failure.text, "nested too deep");
+	json_close(&doc);
+	if (_i > 0 && _i <= JSON_MAX_DEPTH) {
+		struct json_limits tight = { .max_bytes = 65536, .max_depth = (unsigned)_i };
+
+		ck_assert_int_eq(json_open(buf_span(&text), tight, &doc, &failure), ERR_OK);
+		json_close(&doc);
+		if (--tight.max_depth > 0)
+			ck_assert_int_eq(
+				json_open(buf_span(&text), tight, &doc, &failure), ERR_INPUT);
+	}
+	buf_fini(&text);
+}
+END_TEST
+
+START_TEST(a_hundred_thousand_brackets_are_refused_and_not_a_stack_overflow)
+{
+	static char text[60000];
+	static const char opens[] = "[{";
+
+	for (size_t kind = 0; kind < 2; kind++) {
+		memset(text, opens[kind], sizeof(text));
+		ck_assert_int_eq(open_text((struct span){ text, sizeof(text) }), ERR_INPUT);
+	}
+}
+END_TEST
+
+START_TEST(a_member_is_given_as_text)
+{
+	struct span value;
+
+	ck_assert_int_eq(
+		open_text(LITERAL("{\"s\":\"caf\xc3\xa9 \\\"q\\\"\",\"e\":\"\",\"n\":42,"
+				  "\"m\":-9223372036854775808,\"r\":1.5,\"b\":true,"
+				  "\"z\":null,\"o\":{\"s\":1},\"a\":[]}")),
+		ERR_OK);
+	ck_assert_int_eq(json_string_member(&doc, "s", &value), ERR_OK);
+	expect_span(value, "caf\xc3\xa9 \"q\"");
+	ck_assert_int_eq(json_string_member(&doc, "e", &value), ERR_OK);
+	expect_span(value, "");
+	ck_assert_int_eq(json_string_member(&doc, "n", &value), ERR_OK);
+	expect_span(value, "42");
+	ck_assert_int_eq(json_string_member(&doc, "m", &value), ERR_OK);
+	expect_span(value, "-9223372036854775808");
+	ck_assert_int_eq(json_string_member(&doc, "r", &value), ERR_INPUT);
+	ck_assert_int_eq(json_string_member(&doc, "b", &value), ERR_INPUT);
+	ck_assert_int_eq(json_string_member(&doc, "z", &value), ERR_INPUT);
+	ck_assert_int_eq(json_string_member(&doc, "o", &value), ERR_INPUT);
+	ck_assert_int_eq(json_string_member(&doc, "a", &value), ERR_INPUT);
+	ck_assert_int_eq(json_string_member(&doc, "x", &value), ERR_NOT_FOUND);
+	json_close(&doc);
+	ck_assert_int_eq(open_text(LITERAL("[\"s\"]")), ERR_OK);
+	ck_assert_int_eq(json_string_member(&doc, "s", &value), ERR_NOT_FOUND);
+	json_close(&doc);
+}
+END_TEST
+
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+START_TEST(damaged_json_is_refused_or_read_but_never_breaks_anything)
+{
+	static const char body[] =
+		"{\"customer\":\"c-1\\u00e9\",\"lines\":[{\"sku\":\"A\",\"n\":2},"
+		"{\"sku\":\"B\",\"n\":-1.5e3}],\"gift\":false,\"note\":null}";
+	uint64_t state = 0x2545f4914f6cdd1d + (uint64_t)_i;
+
+	for (int round = 0; round < 3000; round++) {
+		char text[sizeof(body)];
+		size_t len = sizeof(body) - 1;
+		struct span value;
+
+		memcpy(text, body, len);
+		for (uint64_t damage = 1 + next_random(&state) % 3; damage > 0; damage--) {
+			static const char bytes[] = "{}[]\",:\\u0\x80\xff\n -e.";
+
+			text[next_random(&state) % len] =
+				bytes[next_random(&state) % (sizeof(bytes) - 1)];
+		}
+		if (next_random(&state) % 4 == 0)
+			len = next_random(&state) % len;
+		enum err err = open_text((struct span){ text, len });
+
+		ck_assert(err == ERR_OK || err == ERR_INPUT);
+		if (err == ERR_OK)
+			(void)!json_string_member(&doc, "customer", &value);
+		json_close(&doc);
+	}
+}
+END_TEST
+
+/* ---- writing ---- */
+
+START_TEST(what_is_written_is_json_with_commas_where_they_belong)
+{
+	struct buf b;
+	struct json_writer w;
+
+	buf_init(&b, KIB(4));
+	json_write_init(&w, &b);
+	json_write_object(&w);
+	json_write_text_member(&w, "a", "x");
+	json_write_text_member(&w, "none", NULL);
+	json_write_u64_member(&w, "max", UINT64_MAX);
+	json_write_key(&w, "list");
+	json_write_array(&w);
+	json_write_i64(&w, INT64_MIN);
+	json_write_object(&w);
+	json_write_object_end(&w);
+	json_write_array(&w);
+	json_write_array_end(&w);
+	json_write_object(&w);
+	json_write_bool_member(&w, "t", true);
+	json_write_bool_member(&w, "f", false);
+	json_write_object_end(&w);
+	json_write_double(&w, 0.25);
+	json_write_double(&w, (double)NAN);
+	json_write_double(&w, (double)INFINITY);
+	json_write_null(&w);
+	json_write_array_end(&w);
+	json_write_key(&w, "raw");
+	json_write_raw(&w, LITERAL("{\"b\":[1]}"));
+	json_write_span_member(&w, "s", LITERAL("y"));
+	json_write_object_end(&w);
+	expect_span(buf_span(&b),
+		"{\"a\":\"x\",\"none\":null,\"max\":18446744073709551615,\"list\":["
+		"-9223372036854775808,{},[],{\"t\":true,\"f\":false},0.25,null,null,null],"
+		"\"raw\":{\"b\":[1]},\"s\":\"y\"}");
+	buf_fini(&b);
+}
+END_TEST
+
+START_TEST(every_byte_is_escaped_so_that_it_comes_back)
+{
+	struct buf b;
+	struct json_writer w;
+	struct span value;
+	char all[127];
+
+	for (int i = 1; i < 128; i++)
+		all[i - 1] = (char)i;
+	buf_init(&b, KIB(4));
+	json_write_init(&w, &b);
+	json_write_object(&w);
+	json_write_span_member(&w, "k", (struct span){ all, sizeof(all) });
+	json_write_span_member(&w, "u", LITERAL("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"));
+	json_write_span_member(&w, "bad",
+		LITERAL("a\xff\xe2\x82"
+			"b\xed\xa0\x80"));
+	json_write_object_end(&w);
+	ck_assert_int_eq(open_text(buf_span(&b)), ERR_OK);
+	ck_assert_int_eq(json_string_member(&doc, "k", &value), ERR_OK);
+	ck_assert(span_equals(value, (struct span){ all, sizeof(all) }));
+	ck_assert_int_eq(json_string_member(&doc, "u", &value), ERR_OK);
+	expect_span(value, "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
+	ck_assert_int_eq(json_string_member(&doc, "bad", &value), ERR_OK);
+	expect_span(value, "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"
+			   "b\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+	json_close(&doc);
+	buf_fini(&b);
+}
+END_TEST
+
+START_TEST(random_bytes_always_make_valid_json)
+{
+	uint64_t state = 0x9e3779b97f4a7c15ull;
+
+	for (int round = 0; round < 2000; round++) {
+		char bytes[64];
+		struct buf b;
+		struct json_writer w;
+
+		for (size_t i = 0; i < sizeof(bytes); i++) {
+			bytes[i] = (char)next_random(&state);
+			bytes[i] = bytes[i] == 0 ? 1 : bytes[i];
+		}
+		buf_init(&b, KIB(4));
+		json_write_init(&w, &b);
+		json_write_text(
+			&w, (struct span){ bytes, next_random(&state) % sizeof(bytes) });
+		ck_assert_int_eq(open_text(buf_span(&b)), ERR_OK);
+		ck_assert(text_is_utf8(buf_span(&b)));
+		json_close(&doc);
+		buf_fini(&b);
+	}
+}
+END_TEST
+
+START_TEST(what_does_not_fit_sticks_to_the_buffer)
+{
+	struct buf b;
+	struct json_writer w;
+
+	buf_init(&b, 10);
+	json_write_init(&w, &b);
+	json_write_object(&w);
+	json_write_text_member(&w, "key", "long enough");
+	json_write_object_end(&w);
+	ck_assert_int_eq(buf_status(&b), ERR_FULL);
+	buf_fini(&b);
+}
+END_TEST
+
+/* Each of these orders makes no JSON. */
+START_TEST(writing_in_a_wrong_order_is_our_bug)
+{
+	struct buf b;
+	struct json_writer w;
+
+	buf_init(&b, KIB(4));
+	json_write_init(&w, &b);
+	switch (_i) {
+	case 0:
+		json_write_null(&w);
+		json_write_null(&w);
+		break;
+	case 1:
+		json_write_object(&w);
+		json_write_null(&w);
+		break;
+	case 2:
+		json_write_key(&w, "a");
+		break;
+	case 3:
+		json_write_object(&w);
+		json_write_key(&w, "a");
+		json_write_key(&w, "b");
+		break;
+	case 4:
+		json_write_object(&w);
+		json_write_key(&w, "a");
+		json_write_object_end(&w);
+		break;
+	case 5:
+		json_write_object(&w);
+		json_write_array_end(&w);
+		break;
+	case 6:
+		json_write_array_end(&w);
+		break;
+	case 7:
+		for (int i = 0; i <= JSON_MAX_DEPTH; i++)
+			json_write_array(&w);
+		break;
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("contract/json");
+	TCase *tc = tcase_create("json");
+
+	tcase_add_loop_test(
+		tc, json_is_accepted_whatever_stands_at_the_top, 0, (int)ARRAY_COUNT(good));
+	tcase_add_loop_test(tc, what_is_not_strict_json_is_refused, 0, (int)ARRAY_COUNT(bad));
+	tcase_add_test(tc, the_place_of_a_fault_is_told);
+	tcase_add_test(tc, size_is_capped_before_anything_is_parsed);
+	tcase_add_loop_test(tc, depth_is_capped_exactly, 0, 36);
+	tcase_add_test(tc, a_hundred_thousand_brackets_are_refused_and_not_a_stack_overflow);
+	tcase_add_test(tc, a_member_is_given_as_text);
+	tcase_add_loop_test(
+		tc, damaged_json_is_refused_or_read_but_never_breaks_anything, 0, 8);
+	tcase_add_test(tc, what_is_written_is_json_with_commas_where_they_belong);
+	tcase_add_test(tc, every_byte_is_escaped_so_that_it_comes_back);
+	tcase_add_test(tc, random_bytes_always_make_valid_json);
+	tcase_add_test(tc, what_does_not_fit_sticks_to_the_buffer);
+	tcase_add_loop_test_raise_signal(
+		tc, writing_in_a_wrong_order_is_our_bug, SIGABRT, 0, 8);
+	tcase_set_timeout(tc, 60);
+	suite_add_tcase(suite, tc);
+	return unit_run(suite);
+}

@@ -20,19 +20,26 @@ enum { HELD_MAX = 2048, DEADLINE_MS = 20 * 1000 };
  *   /echo     200 with the body            /hold     held until release_all()
  *   /later    200 "later" after a turn     /size/N   200 with N bytes
  *   anything else: 200 with "METHOD path"  */
+struct stage;
+
+struct held {
+	struct stage *st;
+	struct http_request *rq; /* NULL: unused */
+};
+
 struct stage {
 	struct loop loop;
 	struct http_server *server;
 	struct http_client *client;
 	char folder[64];
 	char path[96]; /* of the socket */
-	struct http_request *held[HELD_MAX];
+	struct held held[HELD_MAX];
 	unsigned held_count;
 	unsigned gone_count;
 	enum err gone_reason;
 	unsigned asked_count;
 	struct timer later;
-	struct http_request *later_rq[HELD_MAX];
+	struct held later_held[HELD_MAX];
 	unsigned later_count;
 	int done_pipe[2];
 	struct watch *done_watch;

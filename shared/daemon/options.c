@@ -152,6 +152,8 @@ static enum err check_text(const struct place *at, const struct option *o, struc
 {
 	const char *wrong = NULL;
 
+	if (!is_printable(value))
+		return complain(at, o, "\"%s\" has control characters", text_show(value).at);
 	if ((o->type == OPTION_NAME || o->type == OPTION_NAMES) &&
 		!text_is_name(value, value.len))
 		return complain(at, o, "\"%s\" is not a name: %s", text_show(value).at,
@@ -286,8 +288,6 @@ static enum err read_value(
 	uint64_t number = 0;
 	enum err err;
 
-	if (!is_printable(value))
-		return complain(at, o, "\"%s\" has control characters", text_show(value).at);
 	switch (o->type) {
 	case OPTION_TEXT:
 	case OPTION_NAME:

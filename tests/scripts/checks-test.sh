@@ -114,6 +114,7 @@ layers_cases()
 	good shared/message/x.c '#include <openssl/evp.h>\n#include <string.h>\n'
 	good shared/http/server.c '#include <microhttpd.h>\n#include <uv.h>\n'
 	good shared/CMakeLists.txt 'add_library(x)\n'
+	good shared/CMakeLists.txt 'target_compile_definitions(x PUBLIC SALLYPORT_VERSION="1")\n'
 }
 
 banned_cases()

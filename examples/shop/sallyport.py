@@ -71,5 +71,7 @@ class Sallyport:
         if answer.status < 300:
             return value
         about = value if isinstance(value, dict) else {}
-        raise Trouble(answer.status, about.get("type", "unknown"), about.get("title", answer.reason),
+        # "urn:sallyport:problem:deadline-exceeded" is deadline-exceeded to us; a handler's own types may be short
+        kind = str(about.get("type", "unknown")).rpartition(":")[2]
+        raise Trouble(answer.status, kind, about.get("title", answer.reason),
                       about.get("detail", ""), about.get("retry_after_ms"))

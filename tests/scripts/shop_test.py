@@ -257,7 +257,7 @@ class WebTest(unittest.TestCase):
         self.assertIn("Idempotency-Key: k", head)
 
     def test_a_problem_is_trouble_with_its_name(self):
-        self.agent.status, self.agent.body = 503, b'{"type":"border-unavailable","title":"t","retry_after_ms":200}'
+        self.agent.status, self.agent.body = 503, b'{"type":"urn:sallyport:problem:border-unavailable","title":"t","retry_after_ms":200}'
         with Sallyport(self.path) as border, self.assertRaises(Trouble) as caught:
             border.send("order.place", {})
         self.assertEqual((caught.exception.type, caught.exception.retry_after_ms), ("border-unavailable", 200))
@@ -279,7 +279,7 @@ class WebTest(unittest.TestCase):
         self.assertIn("98.00", text)
 
     def test_the_page_tells_trouble_kindly_and_with_its_status(self):
-        self.agent.status, self.agent.body = 504, b'{"type":"deadline-exceeded","title":"secret detail"}'
+        self.agent.status, self.agent.body = 504, b'{"type":"urn:sallyport:problem:deadline-exceeded","title":"secret detail"}'
         status, text = self.post(self.page(), "/quote", "sku=A-1&quantity=2")
         self.assertEqual(status, 504)
         self.assertIn("took too long", text)

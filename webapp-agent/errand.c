@@ -224,7 +224,9 @@ enum err errand_for(struct errands *all, struct span key, const struct digest *c
 		*match = ERRAND_JOINED;
 		return ERR_OK;
 	}
-	if (all->waiter_count >= all->config.max_waiting)
+	/* An errand whose people have left still counts: somebody may have left on purpose. */
+	if (all->waiter_count >= all->config.max_waiting ||
+		all->sent_count >= all->config.max_waiting)
 		return ERR_FULL;
 	if (!is_known)
 		e = make(all, key, content);

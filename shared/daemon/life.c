@@ -13,9 +13,10 @@ static void on_signal(void *arg, int signum)
 	if (life->is_stopping)
 		return;
 	if (signum == SIGHUP) {
-		log_info("event=reload-asked");
 		if (life->on_reload != NULL)
 			life->on_reload(life->arg);
+		else
+			log_warn("event=reload-ignored reason=\"restart to read the files again\"");
 		return;
 	}
 	log_info("event=stop-asked signal=%d", signum);

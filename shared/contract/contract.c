@@ -23,7 +23,7 @@ enum {
 
 static const char *const kind_names[] = { "read", "call", "send", "push", "task" };
 
-/* Limits and defaults; docs/contract.md shows them too. */
+/* Limits and defaults. */
 static const uint64_t DEADLINE_MIN_MS = 10;
 static const uint64_t DEADLINE_MAX_MS = SEC_MS(60);
 static const uint64_t CALL_DEADLINE_MS = SEC_MS(2);

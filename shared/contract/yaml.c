@@ -245,9 +245,11 @@ static size_t skip_parens(struct span s, size_t at)
 	size_t depth = 0;
 
 	for (size_t i = at; i < s.len && s.at[i] != '\n'; i++) {
-		if (s.at[i] == '(')
-			depth++;
-		else if (s.at[i] == ')' && --depth == 0)
+		/* The cap also keeps a long row of open ones from being looked through again
+		 * and again. */
+		if (s.at[i] == '(' && ++depth > YAML_MAX_DEPTH)
+			return at;
+		if (s.at[i] == ')' && --depth == 0)
 			return i + 1;
 	}
 	return at;
@@ -271,9 +273,9 @@ static size_t skip_braces(struct span s, size_t at)
 			i = skip_line(s, i);
 			continue;
 		}
-		if (c == '{' || c == '[')
-			depth++;
-		else if ((c == '}' || c == ']') && --depth == 0)
+		if ((c == '{' || c == '[') && ++depth > YAML_MAX_DEPTH)
+			return at;
+		if ((c == '}' || c == ']') && --depth == 0)
 			return c == '}' ? i + 1 : at;
 		if (!is_space(c))
 			may_quote = c == '{' || c == '[' || c == ',' || c == ':';
@@ -315,102 +317,160 @@ static size_t skip_block_scalar(struct span s, size_t at, size_t indent)
 	return at;
 }
 
-/* Writes the part's source to p->text with the pieces hidden that are ours. It only needs to
- * know where scalars begin: quoted ones, comments and block scalars are passed over. */
+/* hide_source() on its way through the text. It only needs to know where scalars begin. */
+struct scan {
+	struct part *part;
+	struct span source;
+	size_t at;         /* bytes so far */
+	size_t index;      /* characters so far */
+	size_t line_at;    /* where the present line begins */
+	size_t indent;     /* what the text of a block scalar must be deeper than */
+	size_t flow_depth; /* open braces and brackets */
+	bool is_line_start;
+	bool may_begin;  /* here a new scalar may begin */
+	bool was_quoted; /* the last scalar was: {"a":1} needs no blank behind the colon */
+};
+
+static void copy_to(struct scan *c, size_t end)
+{
+	struct span piece = { c->source.at + c->at, end - c->at };
+
+	for (size_t i = c->at + 1; i < end; i++) {
+		if (c->source.at[i] == '\n')
+			c->line_at = i + 1;
+	}
+	buf_append(&c->part->text, piece);
+	c->index += count_chars(piece);
+	c->at = end;
+}
+
+static void hide_to(struct scan *c, size_t end)
+{
+	struct span piece = { c->source.at + c->at, end - c->at };
+
+	hide_span(&c->part->text, piece);
+	c->index += count_chars(piece);
+	c->at = end;
+}
+
+/* A word, and what stands in parentheses and braces right behind it. */
+static enum err take_word(struct scan *c)
+{
+	struct span s = c->source;
+	size_t end = c->at + 1;
+
+	while (is_word(byte_at(s, end)))
+		end++;
+	copy_to(c, end);
+	end = byte_at(s, c->at) == '(' ? skip_parens(s, c->at) : c->at;
+	if (end == c->at)
+		return ERR_OK;
+	hide_to(c, end);
+	end = byte_at(s, c->at) == '{' ? skip_braces(s, c->at) : c->at;
+	if (end == c->at)
+		return ERR_OK;
+	enum err err = group_add(c->part, c->index, (struct span){ s.at + c->at, end - c->at });
+
+	hide_byte(&c->part->text, HIDDEN_OPEN);
+	c->at++;
+	c->index++;
+	hide_to(c, end - 1);
+	hide_byte(&c->part->text, HIDDEN_CLOSE);
+	c->at++;
+	c->index++;
+	return err;
+}
+
+static void begin_line(struct scan *c)
+{
+	char first = c->source.at[c->at];
+	bool is_dash = first == '-' && is_space(byte_at(c->source, c->at + 1));
+
+	/* The text of `- key: |` is measured against the key, that of `- |` against the dash.
+	 */
+	if (first != '|' && first != '>')
+		c->indent = c->at - c->line_at;
+	c->is_line_start = is_dash;
+}
+
+/* Returns what follows the comment, quoted or block scalar or sign of structure that stands
+ * here, or c->at when a plain scalar does. */
+static size_t skip_structure(struct scan *c)
+{
+	struct span s = c->source;
+	char here = s.at[c->at];
+	char next = byte_at(s, c->at + 1);
+	bool is_flow = c->flow_depth > 0;
+
+	if (here == '#' && (c->at == 0 || is_space(s.at[c->at - 1])))
+		return skip_line(s, c->at);
+	if (c->may_begin && (here == '"' || here == '\'')) {
+		c->may_begin = false;
+		c->was_quoted = true;
+		return skip_quoted(s, c->at);
+	}
+	if (c->may_begin && !is_flow && (here == '|' || here == '>'))
+		return skip_block_scalar(s, c->at, c->indent);
+	if ((c->may_begin || is_flow) && (here == '{' || here == '[')) {
+		c->flow_depth++;
+		c->may_begin = true;
+		return c->at + 1;
+	}
+	if (is_flow && (here == '}' || here == ']')) {
+		c->flow_depth--;
+		c->may_begin = false;
+		return c->at + 1;
+	}
+	bool is_colon = here == ':' && (is_space(next) || c->was_quoted);
+	bool is_mark = (here == '-' || here == '?') && c->may_begin && is_space(next);
+
+	if ((is_flow && here == ',') || is_colon || is_mark) {
+		c->may_begin = true;
+		c->was_quoted = false;
+		return c->at + 1;
+	}
+	return c->at;
+}
+
+/* Writes the part's source to its text with the pieces hidden that are ours. */
 static enum err hide_source(struct part *p)
 {
-	struct span s = p->source;
-	size_t flow_depth = 0;
-	size_t indent = 0; /* column of the first word of the present line */
-	bool is_line_start = true;
-	bool may_begin = true; /* here a new scalar may begin */
-	bool was_quoted = false;
-	size_t index = 0; /* characters so far */
-	size_t at = 0;
-	size_t line_at = 0;
+	struct scan c = {
+		.part = p,
+		.source = p->source,
+		.is_line_start = true,
+		.may_begin = true,
+	};
+	enum err err = ERR_OK;
 
-	while (at < s.len) {
-		char c = s.at[at];
-		size_t next = at + 1;
+	while (c.at < c.source.len && err == ERR_OK) {
+		char here = c.source.at[c.at];
 
-		if (is_line_start && !is_space(c) &&
-			!(c == '-' && is_space(byte_at(s, at + 1)))) {
-			indent = at - line_at;
-			is_line_start = false;
-		}
-		if (c == '\n') {
-			is_line_start = true;
-			line_at = at + 1;
-			may_begin = true;
-		} else if (is_space(c)) {
-			/* changes nothing */
-		} else if (c == '#' && (at == 0 || is_space(s.at[at - 1]))) {
-			next = skip_line(s, at);
-		} else if (may_begin && (c == '"' || c == '\'')) {
-			next = skip_quoted(s, at);
-			may_begin = false;
-			was_quoted = true;
-		} else if (may_begin && flow_depth == 0 && (c == '|' || c == '>')) {
-			next = skip_block_scalar(s, at, indent);
-		} else if ((may_begin || flow_depth > 0) && (c == '{' || c == '[')) {
-			flow_depth++;
-			may_begin = true;
-		} else if (flow_depth > 0 && (c == '}' || c == ']')) {
-			flow_depth--;
-			may_begin = false;
-		} else if (flow_depth > 0 && c == ',') {
-			may_begin = true;
-		} else if ((c == ':' || ((c == '-' || c == '?') && may_begin)) &&
-			   (is_space(byte_at(s, at + 1)) || (c == ':' && was_quoted))) {
-			may_begin = true;
-			was_quoted = false;
-		} else {
-			may_begin = false;
-			was_quoted = false;
-			if (is_word_start(c)) {
-				while (is_word(byte_at(s, next)))
-					next++;
+		if (is_space(here)) {
+			if (here == '\n') {
+				c.is_line_start = true;
+				c.may_begin = true;
+				c.line_at = c.at + 1;
 			}
-			if (is_word_start(c) && byte_at(s, next) == '(') {
-				size_t close = skip_parens(s, next);
-				struct span parens = { s.at + next, close - next };
-
-				buf_append(&p->text, (struct span){ s.at + at, next - at });
-				hide_span(&p->text, parens);
-				index += next - at + count_chars(parens);
-				at = close;
-				next = close;
-				size_t end = byte_at(s, at) == '{' && parens.len > 0
-						     ? skip_braces(s, at)
-						     : at;
-
-				if (end > at) {
-					struct span group = { s.at + at, end - at };
-					struct span inner = { group.at + 1, group.len - 2 };
-
-					if (group_add(p, index, group) != ERR_OK)
-						return ERR_NOMEM;
-					hide_byte(&p->text, HIDDEN_OPEN);
-					hide_span(&p->text, inner);
-					hide_byte(&p->text, HIDDEN_CLOSE);
-					index += count_chars(group);
-					at = end;
-					next = end;
-				}
-			}
+			copy_to(&c, c.at + 1);
+			continue;
 		}
-		struct span plain = { s.at + at, next - at };
+		if (c.is_line_start)
+			begin_line(&c);
+		size_t end = skip_structure(&c);
 
-		/* What was passed over may hold line ends. */
-		for (size_t i = at + 1; i < next; i++) {
-			if (s.at[i] == '\n')
-				line_at = i + 1;
+		if (end > c.at) {
+			copy_to(&c, end);
+			continue;
 		}
-		buf_append(&p->text, plain);
-		index += count_chars(plain);
-		at = next;
+		c.may_begin = false;
+		c.was_quoted = false;
+		if (is_word_start(here))
+			err = take_word(&c);
+		else
+			copy_to(&c, c.at + 1);
 	}
-	return buf_status(&p->text);
+	return err == ERR_OK ? buf_status(&p->text) : err;
 }
 
 /* ---- from events to nodes ---- */

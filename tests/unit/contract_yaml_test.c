@@ -134,6 +134,9 @@ static const struct {
 	{ "a: |\n  f(b, \"c){d: e\n\n  'g\nh: one_of(i, j)\n",
 		"{a: 'f(b, \"c){d: e\n\n'g\n', h: one_of(i, j)}" },
 	{ "- |\n f(\"\n- {a: f(b, c)}\n", "['f(\"\n', {a: f(b, c)}]" },
+	{ "-   |\n  \"f(\n  x\n- {a: f(b, c)}\n", "['\"f(\nx\n', {a: f(b, c)}]" },
+	{ "a: [f(b, c), 'it''s', d ]\ne: {\"f\":g(h, i)}\n",
+		"{a: [f(b, c), 'it's', d], e: {f: g(h, i)}}" },
 	{ "- a: |\n    'x\n  b: f(c, d)\n", "[{a: ''x\n', b: f(c, d)}]" },
 	{ "# f(a, {b\nc: d # it's f(\ne: {f: g(h, i)}\n", "{c: d, e: {f: g(h, i)}}" },
 	{ "a: don't\nb: {c: f(d, e)}\n", "{a: don't, b: {c: f(d, e)}}" },
@@ -328,6 +331,24 @@ START_TEST(the_size_is_capped)
 }
 END_TEST
 
+/* The largest file of each of these, within the time that the test case has. */
+START_TEST(no_row_of_open_signs_takes_long)
+{
+	static const char *const pieces[] = { "f(", "f(){", "{f(){", "f(){\"", "{", "[", "- ",
+		"? ", "a: ", "'", "f(){'", "a: {", "f(){\n", "f(x){#\n", "f(){a}", "&", "!",
+		"\xc3\xa9" };
+	struct buf text;
+
+	buf_init(&text, YAML_MAX_BYTES);
+	while (text.len + 8 < YAML_MAX_BYTES)
+		buf_text(&text, pieces[_i]);
+	enum err err = open_text(buf_span(&text));
+
+	ck_assert(err == ERR_OK || err == ERR_INPUT);
+	buf_fini(&text);
+}
+END_TEST
+
 static uint64_t next_random(uint64_t *state)
 {
 	*state ^= *state << 13;
@@ -391,6 +412,7 @@ int main(void)
 	tcase_add_loop_test(tc, depth_is_capped_exactly, 30, 36);
 	tcase_add_test(tc, the_count_of_nodes_is_capped);
 	tcase_add_test(tc, the_size_is_capped);
+	tcase_add_loop_test(tc, no_row_of_open_signs_takes_long, 0, 18);
 	tcase_add_loop_test(
 		tc, a_damaged_file_is_refused_or_read_but_never_breaks_anything, 0, 10);
 	tcase_set_timeout(tc, 60);

@@ -252,6 +252,8 @@ static enum err take_header(struct channel *ch, struct span payload)
 
 	if (err != ERR_OK)
 		return err;
+	if (ch->body_bytes > CHANNEL_ANNOUNCED_MAX_BYTES)
+		return ERR_PROTOCOL;
 	buf_append(&ch->header, payload);
 	if (buf_status(&ch->header) != ERR_OK)
 		return buf_status(&ch->header);

@@ -81,6 +81,9 @@ struct channel_host {
 
 enum {
 	CHANNEL_BODY_MAX_BYTES = 256 * 1024, /* the border's max_message_size */
+	/* What a body may announce to be let go by. RabbitMQ takes no larger one however it is
+	 * configured: who announces more means never to end. */
+	CHANNEL_ANNOUNCED_MAX_BYTES = 512 * 1024 * 1024,
 	CHANNEL_RETRY_FIRST_MS = 50,
 	CHANNEL_RETRY_LONGEST_MS = 1000,
 };

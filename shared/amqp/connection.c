@@ -27,7 +27,8 @@ static const struct {
 	[CONNECTION_DOWN]     = { "down",     TO(DIALING) | TO(WAITING) },
 	[CONNECTION_DIALING]  = { "dialing",  TO(TLS) | TO(WAITING) | TO(DOWN) },
 	[CONNECTION_TLS]      = { "tls",      TO(LOGIN) | TO(WAITING) | TO(DOWN) },
-	[CONNECTION_LOGIN]    = { "login",    TO(OPEN) | TO(WAITING) | TO(DOWN) },
+	[CONNECTION_LOGIN]    = { "login",    TO(TUNE) | TO(WAITING) | TO(DOWN) },
+	[CONNECTION_TUNE]     = { "tune",     TO(OPEN) | TO(WAITING) | TO(DOWN) },
 	[CONNECTION_OPEN]     = { "open",     TO(CHANNELS) | TO(WAITING) | TO(DOWN) },
 	[CONNECTION_CHANNELS] = { "channels", TO(READY) | TO(BLOCKED) | TO(DRAINING) | TO(WAITING) },
 	[CONNECTION_READY]    = { "ready",    TO(CHANNELS) | TO(BLOCKED) | TO(DRAINING) | TO(WAITING) },
@@ -76,6 +77,10 @@ static void move(struct connection *c, enum connection_state to)
 		(unsigned long long)(now_us - c->since_mono_us) / 1000);
 	c->state = to;
 	c->since_mono_us = now_us;
+	/* The handshake is over. A channel that opens later, or while we are blocked, has a
+	 * limit of its own. */
+	if (to == CONNECTION_READY || to == CONNECTION_BLOCKED)
+		timer_cancel(&c->limit);
 	check(c);
 	c->on_change(c->arg, c);
 }
@@ -97,8 +102,7 @@ static void become_down(struct connection *c)
 {
 	hang_up(c, ERR_CANCEL);
 	move(c, CONNECTION_DOWN);
-	/* on_stopped must not fire from inside connection_stop(): the timer brings it. */
-	timer_after(&c->limit, 0);
+	timer_after(&c->stop, 0); /* brings on_stopped */
 }
 
 static void fail(struct connection *c, enum err err, uint16_t code, struct span why)
@@ -158,12 +162,10 @@ static void on_channels_changed(void *arg)
 {
 	struct connection *c = arg;
 
-	if (c->state == CONNECTION_CHANNELS && has_all_channels(c)) {
-		timer_cancel(&c->limit);
+	if (c->state == CONNECTION_CHANNELS && has_all_channels(c))
 		move(c, CONNECTION_READY);
-	} else if (c->state == CONNECTION_READY && !has_all_channels(c)) {
+	else if (c->state == CONNECTION_READY && !has_all_channels(c))
 		move(c, CONNECTION_CHANNELS);
-	}
 }
 
 static void on_channel_broken(void *arg, enum err err, const char *why)
@@ -196,6 +198,7 @@ static void on_start(struct connection *c, const struct method *m)
 		return;
 	}
 	codec_put_start_ok(&c->out, c->config.name);
+	move(c, CONNECTION_TUNE);
 }
 
 static uint32_t smaller_but_not_zero(uint32_t ours, uint32_t theirs)
@@ -256,6 +259,8 @@ static void take_method(struct connection *c, const struct method *m)
 			on_start(c, m);
 			return;
 		}
+		break;
+	case CONNECTION_TUNE:
 		if (m->kind == METHOD_CONNECTION_TUNE) {
 			on_tune(c, m);
 			return;
@@ -436,14 +441,6 @@ static void on_limit(struct timer *timer)
 	struct connection *c = container_of(timer, struct connection, limit);
 
 	switch (c->state) {
-	case CONNECTION_DOWN:
-		if (c->on_stopped != NULL) {
-			connection_stopped_fn on_stopped = c->on_stopped;
-
-			c->on_stopped = NULL;
-			on_stopped(c->stopped_arg, c); /* last touch */
-		}
-		return;
 	case CONNECTION_WAITING:
 		dial(c);
 		return;
@@ -453,15 +450,39 @@ static void on_limit(struct timer *timer)
 	case CONNECTION_DIALING:
 	case CONNECTION_TLS:
 	case CONNECTION_LOGIN:
+	case CONNECTION_TUNE:
 	case CONNECTION_OPEN:
 	case CONNECTION_CHANNELS:
 		fail_text(c, ERR_TIMEOUT, "the broker did not finish the handshake in time");
 		return;
+	case CONNECTION_DOWN:
 	case CONNECTION_READY:
 	case CONNECTION_BLOCKED:
 	case CONNECTION_NSTATES:
 		break;
 	}
+}
+
+/* connection_stop() was called, or what it began has come to its end. */
+static void on_stop(struct timer *timer)
+{
+	struct connection *c = container_of(timer, struct connection, stop);
+	connection_stopped_fn on_stopped = c->on_stopped;
+
+	if (c->state == CONNECTION_DOWN) {
+		c->on_stopped = NULL;
+		on_stopped(c->stopped_arg, c); /* last touch */
+		return;
+	}
+	if (!is_serving(c->state)) {
+		become_down(c);
+		return;
+	}
+	for (unsigned i = 0; i < c->channel_count; i++)
+		channel_down(c->channels[i], ERR_CANCEL);
+	codec_put_close(&c->out, CODE_OK, "goodbye");
+	move(c, CONNECTION_DRAINING);
+	timer_after(&c->limit, DRAIN_TIMEOUT_MS);
 }
 
 static void on_beat(struct timer *timer)
@@ -512,6 +533,7 @@ enum err connection_init(struct connection *c, struct loop *l,
 	backoff_init(&c->backoff, config->retry_first_ms, config->retry_longest_ms);
 	timer_init(&c->limit, l, on_limit);
 	timer_init(&c->beat, l, on_beat);
+	timer_init(&c->stop, l, on_stop);
 	loop_turn_add(l, &c->flush, on_flush);
 	return ERR_OK;
 }
@@ -522,6 +544,7 @@ void connection_fini(struct connection *c)
 		return;
 	BUG_ON(c->state != CONNECTION_DOWN);
 	timer_cancel(&c->limit);
+	timer_cancel(&c->stop);
 	if (c->codec != NULL)
 		loop_turn_drop(&c->flush);
 	codec_destroy(c->codec);
@@ -556,19 +579,9 @@ void connection_stop(struct connection *c, connection_stopped_fn on_stopped, voi
 		return;
 	c->on_stopped = on_stopped;
 	c->stopped_arg = arg;
-	if (c->state == CONNECTION_DOWN) {
-		timer_after(&c->limit, 0);
-		return;
-	}
-	if (!is_serving(c->state)) {
-		become_down(c);
-		return;
-	}
-	for (unsigned i = 0; i < c->channel_count; i++)
-		channel_down(c->channels[i], ERR_CANCEL);
-	codec_put_close(&c->out, CODE_OK, "goodbye");
-	move(c, CONNECTION_DRAINING);
-	timer_after(&c->limit, DRAIN_TIMEOUT_MS);
+	/* The caller may be inside a callback of this very connection, even one that is being
+	 * lost: the timer does it. */
+	timer_after(&c->stop, 0);
 }
 
 void connection_break(struct connection *c, enum err err, const char *why)

@@ -21,19 +21,20 @@
 
 enum { CONNECTION_CHANNELS_MAX = 4, CONNECTION_BROKERS_MAX = 8 };
 
-/*            +-----------------------------------------------------------+
- *            v                                                           |
- *  DOWN -> DIALING -> TLS -> LOGIN -> OPEN -> CHANNELS <-> READY     WAITING
- *   ^        |         |       |       |        |  ^         |  ^        ^
- *   |        |         |       |       |        v  |         v  |        |
- *   |        |         |       |       |        +-BLOCKED----+--+        |
- *   |        +---------+-------+-------+--------------+------------------+   any fault
+/*            +-------------------------------------------------------------------+
+ *            v                                                                   |
+ *  DOWN -> DIALING -> TLS -> LOGIN -> TUNE -> OPEN -> CHANNELS <-> READY     WAITING
+ *   ^        |         |       |       |       |        |  ^         |  ^        ^
+ *   |        |         |       |       |       |        v  |         v  |        |
+ *   |        |         |       |       |       |        +-BLOCKED----+--+        |
+ *   |        +---------+-------+-------+-------+--------------+------------------+   any fault
  *   +-- DRAINING <------ connection_stop() from CHANNELS, READY, BLOCKED     (else at once)  */
 enum connection_state {
 	CONNECTION_DOWN = 0, /* not started, or stopped */
 	CONNECTION_DIALING,  /* name and TCP */
 	CONNECTION_TLS,      /* handshake */
-	CONNECTION_LOGIN,    /* protocol header sent: start, tune */
+	CONNECTION_LOGIN,    /* protocol header sent: start is next */
+	CONNECTION_TUNE,     /* start-ok sent: the broker judges who we are, tune is next */
 	CONNECTION_OPEN,     /* tune-ok and open sent */
 	CONNECTION_CHANNELS, /* open; some channel is not ready (any more) */
 	CONNECTION_READY,    /* all channels are ready */
@@ -83,6 +84,7 @@ struct connection {
 	struct turn flush;
 	struct timer limit; /* of the present state: handshake, back-off, draining */
 	struct timer beat;  /* heartbeats */
+	struct timer stop;  /* does what connection_stop() asked for */
 	struct backoff backoff;
 	unsigned tries;        /* counts dials: picks broker and address */
 	uint32_t frame_max;    /* negotiated, bytes */
@@ -96,8 +98,8 @@ struct connection {
 
 /* Takes:   everything in config is borrowed until connection_fini().
  * Returns: ERR_OK or ERR_NOMEM.
- * Fires:   on_change after every move, on the loop thread. It may look and may publish, but not
- *          start, stop or break this connection. */
+ * Fires:   on_change after every move, on the loop thread. It may look, publish and stop, but
+ * not start or break this connection. */
 WARN_UNUSED enum err connection_init(struct connection *c, struct loop *l,
 	const struct connection_config *config, connection_change_fn on_change, void *arg);
 
@@ -111,9 +113,10 @@ void connection_add(struct connection *c, struct channel *ch);
 /* Begins to dial, and goes on until connection_stop(). Only when DOWN. */
 void connection_start(struct connection *c);
 
-/* Says connection.close, waits a second at most for its answer, ends DOWN.
- * Fires: on_stopped once, later, never from inside; the connection may be freed inside.
- * Idempotent: only the first on_stopped counts. */
+/* Says connection.close, waits a second at most for its answer, ends DOWN. Takes effect as soon
+ * as the present callback is over, so it may be called from inside all of them. Fires:
+ * on_stopped once, later, never from inside; the connection may be freed inside. Idempotent:
+ * only the first on_stopped counts. */
 void connection_stop(struct connection *c, connection_stopped_fn on_stopped, void *arg);
 
 /* Gives the present connection up and dials again after the back-off. Fires nothing when DOWN,

@@ -2,10 +2,11 @@
 add_library(amqp_rig STATIC
 	${CMAKE_CURRENT_LIST_DIR}/amqp_wire.c
 	${CMAKE_CURRENT_LIST_DIR}/amqp_stage.c
-	${CMAKE_CURRENT_LIST_DIR}/amqp_rig.c)
+	${CMAKE_CURRENT_LIST_DIR}/amqp_rig.c
+	${CMAKE_CURRENT_LIST_DIR}/amqp_world.c)
 target_include_directories(amqp_rig PUBLIC ${CMAKE_CURRENT_LIST_DIR})
 target_link_libraries(amqp_rig PUBLIC amqp PkgConfig::CHECK)
 
-foreach(room codec channel publisher consumer)
-	unit_test(NAME amqp_${room} SOURCES amqp_${room}_test.c LIBS amqp_rig)
+foreach(room codec channel publisher consumer connection)
+	unit_test(NAME amqp_${room} SOURCES amqp_${room}_test.c LIBS amqp_rig testlib)
 endforeach()

@@ -1,11 +1,11 @@
 /* One channel, driven frame by frame with an owner that only writes down: amqp/channel.h. */
-#include <check.h>
 #include <string.h>
 
 #include "amqp/channel.h"
 #include "amqp_rig.h"
 #include "amqp_wire.h"
 #include "base/log.h"
+#include "unit.h"
 
 static struct rig rig;
 static struct channel ch;
@@ -515,12 +515,26 @@ START_TEST(the_largest_body_comes_whole_and_one_byte_more_is_let_go_by)
 }
 END_TEST
 
-START_TEST(a_body_without_end_costs_no_memory)
+START_TEST(a_body_that_is_never_kept_costs_no_memory)
 {
 	must_be_ready();
-	say_body_of(UINT64_MAX, MIB(4));
+	say_body_of(CHANNEL_ANNOUNCED_MAX_BYTES, MIB(4));
 	ck_assert_uint_eq(seen.contents, 0);
 	ck_assert_uint_le(ch.body.room, 16 * 1024);
+}
+END_TEST
+
+START_TEST(a_body_without_end_is_refused_when_it_is_announced)
+{
+	static const uint64_t endless[] = { CHANNEL_ANNOUNCED_MAX_BYTES + 1, 1ull << 40,
+		INT64_MAX, UINT64_MAX };
+
+	must_be_ready();
+	for (size_t i = 0; i < ARRAY_COUNT(endless); i++) {
+		wire_put_deliver(&rig.wire, 1, 1, false);
+		wire_put_header(&rig.wire, 1, rig_id, endless[i]);
+		expect_violation(0);
+	}
 }
 END_TEST
 
@@ -583,14 +597,9 @@ int main(void)
 	tcase_add_test(contents, frames_of_a_content_in_any_other_order_are_refused);
 	tcase_add_test(contents, no_content_comes_before_the_channel_is_ready);
 	tcase_add_test(contents, the_largest_body_comes_whole_and_one_byte_more_is_let_go_by);
-	tcase_add_test(contents, a_body_without_end_costs_no_memory);
+	tcase_add_test(contents, a_body_that_is_never_kept_costs_no_memory);
+	tcase_add_test(contents, a_body_without_end_is_refused_when_it_is_announced);
 	tcase_add_test(contents, the_owner_may_restart_the_channel_from_within_a_content);
 	tcase_add_test(contents, what_the_owner_refuses_ends_the_connection);
-	SRunner *runner = srunner_create(s);
-
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return unit_run(s);
 }

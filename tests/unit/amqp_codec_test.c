@@ -1,12 +1,12 @@
 /* Frames, methods and properties to and from bytes: amqp/codec.h, held against bytes that were
  * written by hand. */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "amqp/codec.h"
 #include "amqp_wire.h"
 #include "base/clock.h"
+#include "unit.h"
 
 static const char some_id[] = "01890a5d-ac96-774b-bcce-b302099a8057";
 static const char other_id[] = "01890a5d-ac96-7fff-8fff-ffffffffffff";
@@ -1289,11 +1289,5 @@ int main(void)
 	tcase_add_test(properties, more_words_of_property_flags_than_exist_do_no_harm);
 	tcase_add_test(anything, two_hundred_thousand_mutants_are_read_or_refused);
 	tcase_add_test(anything, pure_noise_is_read_or_refused);
-	SRunner *runner = srunner_create(s);
-
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return unit_run(s);
 }

@@ -1,11 +1,11 @@
 /* Deliveries and their settling, driven frame by frame: amqp/consumer.h. */
-#include <check.h>
 #include <string.h>
 
 #include "amqp/consumer.h"
 #include "amqp_rig.h"
 #include "amqp_wire.h"
 #include "base/log.h"
+#include "unit.h"
 
 enum { PREFETCH = 8, SEEN_MAX = 64 };
 
@@ -676,11 +676,5 @@ int main(void)
 	tcase_add_test(
 		draining, a_drain_while_the_channel_is_set_up_ends_soon_but_not_from_inside);
 	tcase_add_test(draining, the_consumer_may_go_from_within_on_drained);
-	SRunner *runner = srunner_create(s);
-
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return unit_run(s);
 }

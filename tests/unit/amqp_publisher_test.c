@@ -1,11 +1,11 @@
 /* Publishes and their confirms, driven frame by frame: amqp/publisher.h. */
-#include <check.h>
 #include <string.h>
 
 #include "amqp/publisher.h"
 #include "amqp_rig.h"
 #include "amqp_wire.h"
 #include "base/log.h"
+#include "unit.h"
 
 enum { WINDOW = 8, OPS = 64, NOT_DONE = -1 };
 
@@ -660,11 +660,5 @@ int main(void)
 	tcase_add_test(time, a_publish_that_is_young_is_waited_for);
 	tcase_add_test(bare, without_confirms_a_publish_is_done_when_it_is_sent);
 	tcase_add_test(bare, only_what_is_confirmed_is_mandatory);
-	SRunner *runner = srunner_create(s);
-
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return unit_run(s);
 }

@@ -1,12 +1,12 @@
 /* The names of operations, the content types, who sent what: message/message.h. And the ids
  * that all of it hangs on: base/id.h. */
-#include <check.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/id.h"
 #include "message/message.h"
+#include "unit.h"
 
 START_TEST(an_operation_has_a_name_of_lower_case_letters_digits_and_single_dots)
 {
@@ -224,11 +224,5 @@ int main(void)
 	suite_add_tcase(s, names);
 	suite_add_tcase(s, ids);
 	suite_add_tcase(s, senders);
-	SRunner *runner = srunner_create(s);
-
-	srunner_run_all(runner, CK_ENV);
-	int failed = srunner_ntests_failed(runner);
-
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return unit_run(s);
 }

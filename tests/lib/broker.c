@@ -59,8 +59,9 @@ static void must_find(
 static uint64_t must_number(const char *text)
 {
 	uint64_t number = 0;
+	struct span rest = span_of(text);
 
-	if (text_parse_u64(text_trim(span_of(text)), &number) != ERR_OK)
+	if (text_parse_u64(text_trim(text_cut(&rest, '\n')), &number) != ERR_OK)
 		must_fail("\"%s\" is no number", text);
 	return number;
 }

@@ -332,3 +332,16 @@ unsigned must_daemon_fds(const struct daemon *d)
 	(void)closedir(folder);
 	return count;
 }
+
+void must_daemon_fds_fall(const struct daemon *d, unsigned most, uint64_t within_ms)
+{
+	struct deadline deadline = deadline_in_ms(within_ms);
+	unsigned fds;
+
+	while ((fds = must_daemon_fds(d)) > most) {
+		if (deadline_has_passed(deadline))
+			must_fail("%s has %u file descriptors, not at most %u, after %llu ms",
+				d->program, fds, most, (unsigned long long)within_ms);
+		must_pause();
+	}
+}

@@ -74,4 +74,7 @@ void must_daemon_log_be_clean(const struct daemon *d);
 uint64_t must_daemon_rss_kib(const struct daemon *d);
 unsigned must_daemon_fds(const struct daemon *d);
 
+/* Waits until it has at most so many file descriptors. */
+void must_daemon_fds_fall(const struct daemon *d, unsigned most, uint64_t within_ms);
+
 #endif

@@ -813,6 +813,18 @@ static void put_consumer_tag(struct buf *b, const struct fake_frame *frame)
 	fake_put_short(b, tag);
 }
 
+/* The content of the publish still follows; its confirm may come before it. */
+static void put_confirm(struct fake *f, struct buf *b, uint16_t channel)
+{
+	if (channel >= FAKE_CHANNELS || !f->confirms[channel])
+		return;
+	f->tags[channel]++;
+	if (f->refuses)
+		fake_put_nack(b, channel, f->tags[channel], false);
+	else
+		fake_put_ack(b, channel, f->tags[channel], false);
+}
+
 /* What a polite broker answers to a frame; nothing is put where nothing is said. False when the
  * client ended the connection. */
 static bool put_answer(struct fake *f, struct buf *b, const struct fake_frame *frame)
@@ -825,7 +837,8 @@ static bool put_answer(struct fake *f, struct buf *b, const struct fake_frame *f
 		put_channel_open_ok(b, channel);
 	} else if (is_method(frame, CLASS_CHANNEL, 40)) {
 		fake_put_method(b, channel, CLASS_CHANNEL, 41, NULL);
-	} else if (is_method(frame, CLASS_CONFIRM, 10)) {
+	} else if (is_method(frame, CLASS_CONFIRM, 10) && channel < FAKE_CHANNELS) {
+		f->confirms[channel] = true;
 		fake_put_method(b, channel, CLASS_CONFIRM, 11, NULL);
 	} else if (is_method(frame, CLASS_BASIC, 10)) {
 		fake_put_method(b, channel, CLASS_BASIC, 11, NULL);
@@ -833,8 +846,7 @@ static bool put_answer(struct fake *f, struct buf *b, const struct fake_frame *f
 		put_consumer_tag(&a, frame);
 		put_gathered(b, channel, CLASS_BASIC, 21, &a);
 	} else if (is_method(frame, CLASS_BASIC, 40)) {
-		/* The content follows; the confirm may come before it. */
-		fake_put_ack(b, channel, ++f->delivery_tag, false);
+		put_confirm(f, b, channel);
 	} else if (is_method(frame, CLASS_CONNECTION, 50)) {
 		fake_put_method(b, 0, CLASS_CONNECTION, 51, NULL);
 	} else if (frame->type == FAKE_HEARTBEAT) {

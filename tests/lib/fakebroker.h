@@ -18,7 +18,7 @@ struct ssl_st;
 struct ssl_ctx_st;
 struct fake;
 
-enum { FAKE_CONNECTIONS = 64, FAKE_PAYLOAD_MAX = 1024 * 1024 };
+enum { FAKE_CONNECTIONS = 64, FAKE_CHANNELS = 17, FAKE_PAYLOAD_MAX = 1024 * 1024 };
 
 typedef void (*fake_script)(struct fake *f, void *arg);
 
@@ -66,7 +66,9 @@ struct fake {
 	enum fake_stage stage;
 	bool is_broken;
 	unsigned slot;
-	uint64_t delivery_tag; /* of the last publish on a confirming channel */
+	bool refuses; /* nacks what is published, instead of acking it */
+	bool confirms[FAKE_CHANNELS];
+	uint64_t tags[FAKE_CHANNELS]; /* of the last publish, where it confirms */
 };
 
 struct fake_frame {
@@ -102,7 +104,7 @@ bool fake_fail(struct fake *f, const char *format, ...) PRINTF_LIKE(2, 3);
 bool fake_polite(struct fake *f, enum fake_stage stage);
 
 /* From FAKE_OPEN on: answers channel.open, confirm.select, qos, consume, cancel, heartbeats and
- * closes, and confirms every publish, until the client ends the connection. */
+ * closes, confirms every publish where asked to, until the client ends the connection. */
 bool fake_serve(struct fake *f);
 
 /* Sends raw bytes. */

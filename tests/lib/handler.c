@@ -15,7 +15,7 @@
 #include "http.h"
 #include "must.h"
 
-enum { HEAD_MAX = 16 * 1024, BODY_MAX = 512 * 1024 };
+enum { HEAD_MAX = 16 * 1024, BODY_MAX = 512 * 1024, LOOK_MS = 20 };
 
 /* One connection and its thread. */
 struct worker {
@@ -145,8 +145,36 @@ static struct handler_rule rule_for(const struct handler *h, const char *op)
 	return rule;
 }
 
+static bool has_left(int fd)
+{
+	char byte;
+	ssize_t count = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+/* Under the lock: waits for a release, the end, or until the client has had enough. */
+static void hold(struct handler *h, int fd)
+{
+	h->held++;
+	(void)pthread_cond_broadcast(&h->changed);
+	while (h->releases == 0 && !h->is_stopping && !has_left(fd)) {
+		struct deadline d = deadline_in_ms(LOOK_MS);
+		struct timespec at = {
+			.tv_sec = (time_t)(d.at_us / 1000000),
+			.tv_nsec = (long)(d.at_us % 1000000) * 1000,
+		};
+
+		(void)pthread_cond_timedwait(&h->changed, &h->lock, &at);
+	}
+	h->held--;
+	if (h->releases > 0)
+		h->releases--; /* also when it left meanwhile: it was one of those */
+}
+
 /* Remembers the request and says what to do with it; waits here while it is held. */
-static struct handler_rule take_in(struct handler *h, const struct handler_request *request)
+static struct handler_rule take_in(
+	struct handler *h, int fd, const struct handler_request *request)
 {
 	(void)pthread_mutex_lock(&h->lock);
 	if (h->request_count < HANDLER_REQUESTS)
@@ -154,15 +182,8 @@ static struct handler_rule take_in(struct handler *h, const struct handler_reque
 	h->request_count++;
 	struct handler_rule rule = rule_for(h, request->op);
 
-	if (rule.act == HANDLER_HOLD) {
-		h->held++;
-		(void)pthread_cond_broadcast(&h->changed);
-		while (h->releases == 0 && !h->is_stopping)
-			(void)pthread_cond_wait(&h->changed, &h->lock);
-		h->held--;
-		if (h->releases > 0)
-			h->releases--;
-	}
+	if (rule.act == HANDLER_HOLD)
+		hold(h, fd);
 	(void)pthread_cond_broadcast(&h->changed);
 	(void)pthread_mutex_unlock(&h->lock);
 	return rule;
@@ -231,7 +252,7 @@ static void *serve(void *arg)
 
 	while (next_request(w, &in)) {
 		describe(&in, &request);
-		struct handler_rule rule = take_in(h, &request);
+		struct handler_rule rule = take_in(h, w->fd, &request);
 
 		if (!act(w, &rule, &in))
 			break;
@@ -442,15 +463,13 @@ static int compare_ids(const void *a, const void *b)
 	return strcmp((*x)->id, (*y)->id);
 }
 
-unsigned handler_distinct_ids(struct handler *h, const char *op)
+/* Under the lock; `sorted` has room for all. */
+static unsigned count_distinct(
+	const struct handler *h, const char *op, const struct handler_request **sorted)
 {
-	const struct handler_request **sorted = calloc(HANDLER_REQUESTS, sizeof *sorted);
 	unsigned count = 0;
 	unsigned distinct = 0;
 
-	if (sorted == NULL)
-		must_fail("out of memory");
-	(void)pthread_mutex_lock(&h->lock);
 	for (unsigned i = 0; i < h->request_count && i < HANDLER_REQUESTS; i++) {
 		if (strcmp(h->requests[i].op, op) == 0)
 			sorted[count++] = &h->requests[i];
@@ -458,7 +477,42 @@ unsigned handler_distinct_ids(struct handler *h, const char *op)
 	qsort(sorted, count, sizeof *sorted, compare_ids);
 	for (unsigned i = 0; i < count; i++)
 		distinct += i == 0 || strcmp(sorted[i]->id, sorted[i - 1]->id) != 0;
+	return distinct;
+}
+
+/* Waits for at least `count` of them until the deadline. Returns how many there are. */
+static unsigned wait_distinct(
+	struct handler *h, const char *op, unsigned count, struct deadline d)
+{
+	const struct handler_request **sorted = calloc(HANDLER_REQUESTS, sizeof *sorted);
+	struct timespec at = {
+		.tv_sec = (time_t)(d.at_us / 1000000),
+		.tv_nsec = (long)(d.at_us % 1000000) * 1000,
+	};
+
+	if (sorted == NULL)
+		must_fail("out of memory");
+	(void)pthread_mutex_lock(&h->lock);
+	unsigned distinct = count_distinct(h, op, sorted);
+
+	while (distinct < count && pthread_cond_timedwait(&h->changed, &h->lock, &at) == 0)
+		distinct = count_distinct(h, op, sorted);
 	(void)pthread_mutex_unlock(&h->lock);
 	free(sorted);
 	return distinct;
+}
+
+unsigned handler_distinct_ids(struct handler *h, const char *op)
+{
+	return wait_distinct(h, op, 0, deadline_in_ms(0));
+}
+
+void must_handler_distinct(
+	struct handler *h, const char *op, unsigned count, uint64_t within_ms)
+{
+	unsigned seen = wait_distinct(h, op, count, deadline_in_ms(within_ms));
+
+	if (seen < count)
+		must_fail("the handler got %u messages of %s, not %u, within %llu ms", seen, op,
+			count, (unsigned long long)within_ms);
 }

@@ -95,4 +95,8 @@ void must_handler_request(struct handler *h, unsigned index, struct handler_requ
 /* How many different ids the remembered requests of an operation have. */
 unsigned handler_distinct_ids(struct handler *h, const char *op);
 
+/* Waits until they are at least so many. */
+void must_handler_distinct(
+	struct handler *h, const char *op, unsigned count, uint64_t within_ms);
+
 #endif

@@ -56,6 +56,11 @@ bool deadline_has_passed(struct deadline d)
 	return clock_mono_us() >= d.at_us;
 }
 
+void must_pause(void)
+{
+	(void)poll(NULL, 0, 10);
+}
+
 bool must_wait_readable(int fd, struct deadline d)
 {
 	struct pollfd wanted = { .fd = fd, .events = POLLIN };
@@ -243,4 +248,15 @@ const char *test_bin_folder(void)
 	const char *asked = getenv("SALLYPORT_BIN");
 
 	return asked != NULL ? asked : TEST_BIN_FOLDER;
+}
+
+bool must_is_sanitized(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	return true;
+#elif defined(__has_feature)
+	return __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+	return false;
+#endif
 }

@@ -31,6 +31,10 @@ int deadline_left_ms(struct deadline d);
 
 bool deadline_has_passed(struct deadline d);
 
+/* A few milliseconds between two looks at a thing that tells nobody when it changes. Only in
+ * loops with a deadline. */
+void must_pause(void);
+
 /* Waits until fd is readable (or closed by the other side). False when the deadline passed. */
 bool must_wait_readable(int fd, struct deadline d);
 
@@ -60,5 +64,8 @@ void must_run(const char *const *argv, uint64_t within_ms, struct command_result
 /* The folder of the sources, and that of the built programs (SALLYPORT_BIN overrides it). */
 const char *test_source_folder(void);
 const char *test_bin_folder(void);
+
+/* Built with a sanitizer: memory is kept for a while after it was freed, times are longer. */
+bool must_is_sanitized(void);
 
 #endif

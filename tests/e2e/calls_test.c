@@ -1,0 +1,266 @@
+/* calls_test.c - calls from the web realm to a handler and back. */
+#include <check.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "caller.h"
+#include "e2e.h"
+#include "must.h"
+
+static struct answer answer;
+static struct answer second;
+
+START_TEST(a_call_crosses_and_its_answer_comes_back)
+{
+	struct handler_request request;
+
+	handler_set_rule(&passage.handler,
+		&(struct handler_rule){ .act = HANDLER_ANSWER, .body = "{\"cents\":1998}" });
+	must_passage_start(&passage);
+	must_call(
+		passage.web_socket, "quote.price", "{\"sku\":\"A-1\",\"quantity\":2}", &answer);
+	expect_status(&answer, 200);
+	expect_body(&answer, "{\"cents\":1998}");
+
+	must_handler_request(&passage.handler, 0, &request);
+	ck_assert_str_eq(request.op, "quote.price");
+	ck_assert_str_eq(request.body, "{\"sku\":\"A-1\",\"quantity\":2}");
+	ck_assert_str_eq(request.host, passage.host.at);
+	ck_assert_uint_eq(strlen(request.id), 36);
+	ck_assert_int_ge(request.attempt, 0);
+	ck_assert_int_gt(request.deadline_ms, 0);
+	ck_assert_int_le(request.deadline_ms, 5000);
+}
+END_TEST
+
+START_TEST(what_the_web_app_asks_wrongly_never_crosses)
+{
+	static char large[220 * 1024];
+
+	must_passage_start(&passage);
+	must_call(passage.web_socket, "no.such", "{}", &answer);
+	expect_problem(&answer, 404, "unknown-operation");
+	must_call(passage.web_socket, "order.place", "{}", &answer);
+	expect_problem(&answer, 404, "wrong-kind");
+	must_send(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 404, "wrong-kind");
+	must_call(passage.web_socket, "report.run", "{}", &answer);
+	expect_status(&answer, 404);
+	must_call(passage.web_socket, "quote.price", "{\"sku\":", &answer);
+	expect_problem(&answer, 400, "bad-request");
+	must_call(passage.web_socket, "quote.price", "{\"a\":1,\"a\":2}", &answer);
+	expect_problem(&answer, 400, "bad-request");
+	must_call(passage.web_socket, "quote.price", "[1]", &answer);
+	expect_problem(&answer, 422, "contract-violation");
+	memset(large, ' ', sizeof large - 1);
+	large[0] = '{';
+	large[sizeof large - 2] = '}';
+	must_call(passage.web_socket, "quote.price", large, &answer);
+	expect_problem(&answer, 413, "payload-too-large");
+	ck_assert(http_ask(passage.web_socket, "POST", "/v1/call/quote.price",
+		"Deadline-Ms: soon\r\n", "{}", 5000, &answer));
+	expect_problem(&answer, 400, "bad-request");
+	must_get(passage.web_socket, "/v1/nothing", &answer);
+	expect_problem(&answer, 404, "not-found");
+	must_get(passage.web_socket, "/v1/call/quote.price", &answer);
+	expect_problem(&answer, 405, "wrong-method");
+	ck_assert_uint_eq(handler_count(&passage.handler), 0);
+}
+END_TEST
+
+START_TEST(what_a_handler_does_wrong_has_a_name)
+{
+	struct handler *h = &passage.handler;
+
+	must_passage_start(&passage);
+	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_ANSWER, .status = 500 });
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 502, "handler-failed");
+	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_CLOSE });
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 502, "handler-failed");
+	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_HALF });
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 502, "handler-failed");
+	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_GARBAGE });
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 502, "handler-failed");
+	handler_set_rule(
+		h, &(struct handler_rule){ .act = HANDLER_HUGE, .huge_bytes = 1000 * 1000 });
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 502, "handler-failed");
+	handler_set_rule(
+		h, &(struct handler_rule){ .act = HANDLER_ANSWER, .body = "{\"no\":json}" });
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 502, "handler-failed");
+	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_ANSWER, .status = 400 });
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 422, "refused");
+	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_ANSWER, .status = 503 });
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 503, "overloaded");
+	/* Nothing was run twice: a call is not repeated behind the caller's back. */
+	ck_assert_uint_eq(handler_count(h), 8);
+	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_ECHO });
+	expect_crossing(&passage);
+}
+END_TEST
+
+START_TEST(a_call_without_a_handler_fails_by_name_and_works_again_when_it_is_back)
+{
+	must_passage_start(&passage);
+	handler_stop(&passage.handler);
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 502, "handler-failed");
+	must_handler_start(&passage.handler, passage.folder, "handler");
+	expect_crossing(&passage);
+}
+END_TEST
+
+START_TEST(a_late_handler_is_named_at_the_deadline_and_its_answer_hurts_nobody)
+{
+	struct handler *h = &passage.handler;
+
+	handler_set_rule(h, &(struct handler_rule){ .op = "quote.short", .act = HANDLER_HOLD });
+	must_passage_start(&passage);
+	must_call(passage.web_socket, "quote.short", "{}", &answer);
+	expect_problem(&answer, 504, "deadline-exceeded");
+	ck_assert_uint_ge(answer.took_us, SHORT_DEADLINE_MS * 1000);
+	ck_assert_uint_le(answer.took_us, (SHORT_DEADLINE_MS + OVERHEAD_MS) * 1000);
+	/* The caller may want less than the contract gives, never more. */
+	ck_assert(http_ask(passage.web_socket, "POST", "/v1/call/quote.short",
+		"Deadline-Ms: 100\r\n", "{}", 5000, &answer));
+	expect_problem(&answer, 504, "deadline-exceeded");
+	ck_assert_uint_le(answer.took_us, (100 + OVERHEAD_MS) * 1000);
+	ck_assert(http_ask(passage.web_socket, "POST", "/v1/call/quote.short",
+		"Deadline-Ms: 60000\r\n", "{}", 5000, &answer));
+	expect_problem(&answer, 504, "deadline-exceeded");
+	ck_assert_uint_le(answer.took_us, (SHORT_DEADLINE_MS + OVERHEAD_MS) * 1000);
+	handler_release(h, 3);
+	expect_crossing(&passage);
+}
+END_TEST
+
+struct asking {
+	const char *headers;
+	struct answer *answer;
+};
+
+static void *ask_in_background(void *arg)
+{
+	struct asking *a = arg;
+
+	(void)http_ask(passage.web_socket, "POST", "/v1/call/quote.price", a->headers,
+		"{\"n\":1}", 10000, a->answer);
+	return NULL;
+}
+
+START_TEST(a_repetition_under_the_same_key_joins_the_call_in_flight)
+{
+	struct handler *h = &passage.handler;
+	struct asking asking = { "Idempotency-Key: one\r\n", &second };
+	pthread_t thread;
+
+	handler_set_rule(
+		h, &(struct handler_rule){ .act = HANDLER_HOLD, .body = "{\"n\":\"once\"}" });
+	must_passage_start(&passage);
+	ck_assert_int_eq(pthread_create(&thread, NULL, ask_in_background, &asking), 0);
+	must_handler_hold(h, 1, 5000);
+	/* The other waits; this one gives up, asks again, and the handler is still asked once.
+	 */
+	ck_assert(!http_ask(passage.web_socket, "POST", "/v1/call/quote.price",
+		"Idempotency-Key: one\r\n", "{\"n\":1}", 100, &answer));
+	handler_release(h, 1);
+	ck_assert(http_ask(passage.web_socket, "POST", "/v1/call/quote.price",
+		"Idempotency-Key: one\r\n", "{\"n\":1}", 5000, &answer));
+	expect_body(&answer, "{\"n\":\"once\"}");
+	(void)pthread_join(thread, NULL);
+	expect_body(&second, "{\"n\":\"once\"}");
+	ck_assert_uint_eq(handler_count(h), 1);
+
+	ck_assert(http_ask(passage.web_socket, "POST", "/v1/call/quote.price",
+		"Idempotency-Key: one\r\n", "{\"n\":2}", 5000, &answer));
+	expect_problem(&answer, 409, "conflict");
+	ck_assert_uint_eq(handler_count(h), 1);
+}
+END_TEST
+
+START_TEST(of_many_calls_at_once_each_gets_its_own_answer)
+{
+	static struct caller caller;
+	static struct caller_sum sum;
+
+	must_passage_start(&passage);
+	must_caller_start(&caller, passage.web_socket, "/v1/call/quote.price", 32, 40, 0);
+	caller_finish(&caller, &sum);
+	expect_all_fine(&sum);
+	ck_assert_uint_eq(sum.fine, 32 * 40);
+	ck_assert_uint_eq(handler_count(&passage.handler), 32 * 40);
+	ck_assert_uint_eq(handler_distinct_ids(&passage.handler, "quote.price"), 32 * 40);
+}
+END_TEST
+
+START_TEST(ten_thousand_calls_leave_nothing_behind)
+{
+	static struct caller caller;
+	static struct caller_sum sum;
+
+	must_passage_start(&passage);
+	must_caller_start(&caller, passage.web_socket, "/v1/call/quote.price", 8, 100, 0);
+	caller_finish(&caller, &sum);
+	expect_all_fine(&sum);
+	uint64_t agent_kib = must_daemon_rss_kib(&passage.agent);
+	uint64_t node_kib = must_daemon_rss_kib(&passage.node);
+
+	must_caller_start(&caller, passage.web_socket, "/v1/call/quote.price", 8, 1250, 0);
+	caller_finish(&caller, &sum);
+	expect_all_fine(&sum);
+	ck_assert_uint_eq(sum.fine, 10000);
+	/* A sanitizer keeps what is freed for a while; its own leak check at the end is better.
+	 */
+	if (!must_is_sanitized()) {
+		ck_assert_uint_le(must_daemon_rss_kib(&passage.agent), agent_kib + 1024);
+		ck_assert_uint_le(must_daemon_rss_kib(&passage.node), node_kib + 1024);
+	}
+}
+END_TEST
+
+START_TEST(both_daemons_tell_how_they_are)
+{
+	static const char *const paths[] = { "/livez", "/readyz", "/v1/status", "/metrics" };
+
+	must_passage_start(&passage);
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_status(&answer, 200);
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+		must_get(passage.web_socket, paths[i], &answer);
+		expect_status(&answer, 200);
+		must_get(passage.app_socket, paths[i], &answer);
+		expect_status(&answer, 200);
+	}
+	must_get(passage.web_socket, "/metrics", &answer);
+	expect_body_has(&answer, "# TYPE sallyport_");
+	expect_status_has(passage.web_socket, "\"ready\":true");
+	expect_status_has(passage.app_socket, "\"ready\":true");
+}
+END_TEST
+
+TCase *calls_case(void)
+{
+	TCase *t = e2e_case("calls", 60);
+
+	tcase_add_test(t, a_call_crosses_and_its_answer_comes_back);
+	tcase_add_test(t, what_the_web_app_asks_wrongly_never_crosses);
+	tcase_add_test(t, what_a_handler_does_wrong_has_a_name);
+	tcase_add_test(
+		t, a_call_without_a_handler_fails_by_name_and_works_again_when_it_is_back);
+	tcase_add_test(t, a_late_handler_is_named_at_the_deadline_and_its_answer_hurts_nobody);
+	tcase_add_test(t, a_repetition_under_the_same_key_joins_the_call_in_flight);
+	tcase_add_test(t, of_many_calls_at_once_each_gets_its_own_answer);
+	tcase_add_test(t, ten_thousand_calls_leave_nothing_behind);
+	tcase_add_test(t, both_daemons_tell_how_they_are);
+	return t;
+}

@@ -1,0 +1,198 @@
+/* config_test.c - what is wrong in a configuration is told with its place, and exit code 100.
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "e2e.h"
+#include "must.h"
+
+static struct command_result result;
+
+static void run(const char *program, const char *command, const char *config)
+{
+	char path[256];
+
+	must_format(path, sizeof path, "%s/%s", test_bin_folder(), program);
+	const char *argv[] = { path, command, config == NULL ? NULL : "--config", config,
+		NULL };
+
+	must_run(argv, 10000, &result);
+}
+
+static void expect_mistake(const char *part)
+{
+	if (result.exit_code != 100 || strstr(result.err, part) == NULL)
+		must_fail("expected exit 100 and \"%s\", got exit %d:\n%s", part,
+			result.exit_code, result.err);
+}
+
+START_TEST(a_good_configuration_passes)
+{
+	run("webapp-agent", "check", passage.agent.config);
+	if (result.exit_code != 0)
+		must_fail("exit %d: %s", result.exit_code, result.err);
+	run("app-node", "check", passage.node.config);
+	if (result.exit_code != 0)
+		must_fail("exit %d: %s", result.exit_code, result.err);
+}
+END_TEST
+
+static const struct {
+	const char *line;
+	const char *key;  /* must be named */
+	const char *hint; /* and so must what would be right */
+} mistakes[] = {
+	{ "colour = red", "colour", "colour" },
+	{ "border.broker = 127.0.0.1:1", "border.broker", "border.brokers" },
+	{ "tls.certifcate = x.pem", "tls.certifcate", "tls.certificate" },
+	{ "api.mode = 0999", "api.mode", "0660" },
+	{ "ready.border = maybe", "ready.border", "yes" },
+	{ "border.heartbeat = 0", "border.heartbeat", "1" },
+	{ "border.heartbeat = soon", "border.heartbeat", "number" },
+	{ "border.handshake_timeout = 5", "border.handshake_timeout", "ms" },
+	{ "border.handshake_timeout = 2h", "border.handshake_timeout", "1m" },
+	{ "api.group", "api.group", "=" },
+	{ "log.level = loud", "log.level", "debug" },
+};
+
+START_TEST(each_mistake_is_told_with_file_line_key_and_what_would_be_right)
+{
+	char text[4096];
+	char place[256];
+	unsigned line = 1;
+
+	must_passage_configure(&passage, "");
+	char *good = must_read_file(passage.agent.config, NULL);
+
+	for (const char *at = strchr(good, '\n'); at != NULL; at = strchr(at + 1, '\n'))
+		line++;
+	must_format(place, sizeof place, "%s:%u", passage.agent.config, line);
+	for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
+		must_format(text, sizeof text, "%s%s\n", good, mistakes[i].line);
+		must_daemon_configure(&passage.agent, text);
+		run("webapp-agent", "check", passage.agent.config);
+		expect_mistake(place);
+		expect_mistake(mistakes[i].key);
+		expect_mistake(mistakes[i].hint);
+	}
+	/* And it does not run with it. */
+	run("webapp-agent", "run", passage.agent.config);
+	expect_mistake(place);
+	free(good);
+}
+END_TEST
+
+START_TEST(all_mistakes_are_told_at_once)
+{
+	must_daemon_configure(&passage.agent,
+		"host = web1\nhost = web2\nnonsense = 1\nborder.brokers = nowhere\n"
+		"tls.ca = /no/such/file\n");
+	run("webapp-agent", "check", passage.agent.config);
+	expect_mistake("agent.conf:2");
+	expect_mistake("agent.conf:3");
+	expect_mistake("agent.conf:4");
+	expect_mistake("agent.conf:5");
+	expect_mistake("tls.key");
+	expect_mistake("api.socket");
+}
+END_TEST
+
+START_TEST(a_mistake_in_the_contract_is_told_with_its_place)
+{
+	char path[160];
+	char place[192];
+
+	must_format(path, sizeof path, "%s/contract.yaml", passage.folder);
+	must_write_file(path, 0600,
+		"site: test\noperations:\n  quote.price: {kind: shout}\n  a.b: {kind: call, "
+		"dedline: "
+		"1s}\n");
+	run("webapp-agent", "check", passage.agent.config);
+	must_format(place, sizeof place, "%s:3", path);
+	expect_mistake(place);
+	must_format(place, sizeof place, "%s:4", path);
+	expect_mistake(place);
+	expect_mistake("deadline");
+	run("app-node", "check", passage.node.config);
+	expect_mistake(place);
+}
+END_TEST
+
+START_TEST(a_certificate_of_another_host_is_a_mistake)
+{
+	const char *other = strcmp(passage.host.at, "t01") == 0 ? "t02" : "t01";
+
+	must_format(passage.web_identity, sizeof passage.web_identity, "%s/web.%s.g1",
+		e2e_broker.certificates, other);
+	must_passage_configure(&passage, "");
+	run("webapp-agent", "check", passage.agent.config);
+	expect_mistake("tls.certificate");
+	expect_mistake(passage.host.at);
+	/* Nor does a node's certificate make an agent. */
+	memcpy(passage.web_identity, passage.app_identity, sizeof passage.web_identity);
+	must_passage_configure(&passage, "");
+	run("webapp-agent", "check", passage.agent.config);
+	expect_mistake("tls.certificate");
+}
+END_TEST
+
+START_TEST(a_key_that_others_can_read_is_a_mistake)
+{
+	char path[256];
+	char *key;
+
+	must_format(path, sizeof path, "%s.key", passage.web_identity);
+	key = must_read_file(path, NULL);
+	must_format(path, sizeof path, "%s/open.key", passage.folder);
+	must_write_file(path, 0644, key);
+	free(key);
+	char *good = must_read_file(passage.agent.config, NULL);
+	char *line = strstr(good, "tls.key");
+
+	ck_assert_ptr_nonnull(line);
+	char text[4096];
+
+	must_format(text, sizeof text, "%.*stls.key = %s%s", (int)(line - good), good, path,
+		strchr(line, '\n'));
+	free(good);
+	must_daemon_configure(&passage.agent, text);
+	run("webapp-agent", "check", passage.agent.config);
+	expect_mistake("tls.key");
+	expect_mistake("open.key");
+}
+END_TEST
+
+START_TEST(a_wrong_command_line_is_100_and_says_how_it_goes)
+{
+	static const char *const programs[] = { "webapp-agent", "app-node" };
+
+	for (unsigned i = 0; i < 2; i++) {
+		run(programs[i], "dance", NULL);
+		expect_mistake("dance");
+		expect_mistake("--help");
+		run(programs[i], "run", NULL);
+		expect_mistake("--config");
+		run(programs[i], "run", "/no/such/file.conf");
+		expect_mistake("/no/such/file.conf");
+		run(programs[i], "--help", NULL);
+		ck_assert_int_eq(result.exit_code, 0);
+		ck_assert_ptr_nonnull(strstr(result.out, "usage"));
+	}
+}
+END_TEST
+
+TCase *config_case(void)
+{
+	TCase *t = e2e_case("config", 30);
+
+	tcase_add_test(t, a_good_configuration_passes);
+	tcase_add_test(t, each_mistake_is_told_with_file_line_key_and_what_would_be_right);
+	tcase_add_test(t, all_mistakes_are_told_at_once);
+	tcase_add_test(t, a_mistake_in_the_contract_is_told_with_its_place);
+	tcase_add_test(t, a_certificate_of_another_host_is_a_mistake);
+	tcase_add_test(t, a_key_that_others_can_read_is_a_mistake);
+	tcase_add_test(t, a_wrong_command_line_is_100_and_says_how_it_goes);
+	return t;
+}

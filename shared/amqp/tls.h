@@ -32,7 +32,8 @@ struct tls_identity;
 
 /* Takes:   paths are borrowed for the call.
  * Returns: ERR_OK; ERR_INPUT (unreadable, no PEM, key of another certificate, expired, no
- * common name) with *why naming the file; ERR_NOMEM. Blocks:  on reading three files. */
+ *          common name) with *why naming the file; ERR_NOMEM.
+ * Blocks:  on reading three files. */
 WARN_UNUSED enum err tls_identity_open(
 	const struct tls_paths *paths, struct tls_identity **out, struct tls_why *why);
 void tls_identity_close(struct tls_identity *id); /* NULL is fine; streams must be gone */

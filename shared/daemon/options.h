@@ -3,7 +3,8 @@
  * From a row come parsing, range check, default, help and the example file. The file is lines
  * of `key = value`; `#` begins a comment at the beginning of a line or behind a blank. All
  * mistakes of a file are told at once. Nothing here acts on a value: the daemon's struct is the
- * result. Layer: daemon. Uses: base. Never: the loop. Thread: the owner's. */
+ * result.
+ * Layer: daemon. Uses: base. Never: the loop. Thread: the owner's. */
 #ifndef SALLYPORT_DAEMON_OPTIONS_H
 #define SALLYPORT_DAEMON_OPTIONS_H
 
@@ -68,10 +69,11 @@ struct options {
 /* Reads a file into config.
  *
  * Takes:   config points to the daemon's struct, which is all zero or was freed. The name in
- * the report is the path as given. Returns: ERR_OK, options_free() frees what the fields own;
- * ERR_INPUT with every mistake in the report (a file that cannot be read is a mistake too);
- * ERR_NOMEM. Without ERR_OK the fields are as after options_free(). Blocks:  reading the file,
- * looking at the files it names. */
+ *          the report is the path as given.
+ * Returns: ERR_OK, options_free() frees what the fields own; ERR_INPUT with every mistake in
+ *          the report (a file that cannot be read is a mistake too); ERR_NOMEM. Without ERR_OK
+ *          the fields are as after options_free().
+ * Blocks:  reading the file, looking at the files it names. */
 WARN_UNUSED enum err options_load(
 	const struct options *options, const char *path, struct report *report, void *config);
 

@@ -99,7 +99,8 @@ struct site {
 
 /* Takes:   config is borrowed for the call; file is its name in the report.
  * Returns: ERR_OK; ERR_INPUT with every mistake in the report; ERR_NOMEM. site_close() in any
- * case. Blocks:  on reading files and the user database. */
+ *          case.
+ * Blocks:  on reading files and the user database. */
 WARN_UNUSED enum err site_open(const struct site_config *config, const char *file,
 	struct report *report, struct site *out);
 void site_close(struct site *s);

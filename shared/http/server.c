@@ -2,21 +2,19 @@
 
 #include <errno.h>
 #include <linux/sockios.h>
+#include <malloc.h>
 #include <microhttpd.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/bug.h"
 #include "base/list.h"
-#include "base/log.h"
-#include "base/text.h"
 #include "http/crowd.h"
+#include "http/head.h"
 #include "http/raw.h"
 #include "loop/timer.h"
 #include "loop/watch.h"
@@ -32,6 +30,7 @@ enum {
 	ROUNDS_PER_TURN = 16,
 	POOL_EXTRA_BYTES = 2048, /* beside twice the headers: the answer's head, bookkeeping */
 	MAX_PEER_GROUPS = 1024,
+	CROWD_MIN = 64, /* fewer connections are not worth giving memory back */
 };
 
 static const size_t DEFAULT_MAX_BODY_BYTES = KIB(256);
@@ -81,11 +80,10 @@ struct http_request {
 
 	/* of the present request */
 	bool head_is_checked;
-	bool is_malformed; /* its target */
-	bool is_refusal;   /* the answer is ours, on_request never saw it */
+	bool target_is_broken;
+	bool is_refusal; /* the answer is ours, on_request never saw it */
 	bool is_in_callback;
 	bool is_suspended;
-	bool is_http_1_1;
 	enum http_method method;
 	struct span path;
 	struct buf body;
@@ -110,6 +108,7 @@ struct http_server {
 	struct listener loopback_listener;
 	struct node conns;
 	struct node readers;
+	uint64_t crowd_count;          /* most connections since memory was last given back */
 	struct http_request *adopting; /* handed to the library, not seen again yet */
 	unsigned live_count;           /* connections that are not CLOSING */
 	uint64_t vanished_check_at_ms;
@@ -423,101 +422,44 @@ const struct peer *http_request_peer(const struct http_request *rq)
 
 /* -- the head of a request ------------------------------------------------------------- */
 
-/* What the headers say about the body and the host; the library keeps only the first of each.
- */
-struct head {
-	unsigned host_count;
-	unsigned length_count;
-	unsigned coding_count;
-	struct span host;
-	struct span length;
-	struct span coding;
-	bool is_malformed;
-};
-
 static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name,
 	size_t name_len, const char *value, size_t value_len)
 {
-	struct head *head = cls;
-	struct span text = { .at = value, .len = value_len };
-
 	(void)kind;
-	if (!raw_is_token((struct span){ .at = name, .len = name_len }))
-		head->is_malformed = true;
-	/* The lengths differ, so most headers cost one comparison. */
-	if (name_len == 4 && strcasecmp(name, "Host") == 0) {
-		head->host = text;
-		head->host_count++;
-	} else if (name_len == 14 && strcasecmp(name, "Content-Length") == 0) {
-		head->length = text;
-		head->length_count++;
-	} else if (name_len == 17 && strcasecmp(name, "Transfer-Encoding") == 0) {
-		head->coding = text;
-		head->coding_count++;
-	}
+	head_add(cls, (struct span){ .at = name, .len = name_len },
+		(struct span){ .at = value, .len = value_len });
 	return MHD_YES;
 }
 
-/* A page in somebody's browser can be made to send here under a name of its own. */
-static bool host_is_local(struct span host)
+static void count_refusal(struct http_server_counters *counts, enum problem_type type)
 {
-	static const char *const names[] = { "localhost", "127.0.0.1" };
-
-	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-		size_t len = strlen(names[i]);
-
-		if (host.len >= len && strncasecmp(host.at, names[i], len) == 0 &&
-			(host.len == len || host.at[len] == ':'))
-			return true;
-	}
-	return false;
+	if (type == PROBLEM_WRONG_METHOD)
+		counts->bad_method++;
+	else if (type == PROBLEM_PATH_TOO_LONG || type == PROBLEM_HEADERS_TOO_LARGE)
+		counts->head_too_large++;
+	else if (type == PROBLEM_PAYLOAD_TOO_LARGE)
+		counts->body_too_large++;
+	else
+		counts->bad_request++;
 }
 
-/* The library has already refused what is no number. */
-static bool length_exceeds(struct span digits, size_t max)
+static void refuse_head(struct http_request *c, const struct problem *problem)
 {
-	uint64_t value;
-
-	while (digits.len > 1 && digits.at[0] == '0')
-		digits = span_after(digits, 1);
-	return text_parse_u64(digits, &value) != ERR_OK || value > max;
-}
-
-static enum err method_parse(const char *text, enum http_method *out)
-{
-	static const char *const names[] = {
-		[HTTP_GET] = "GET",
-		[HTTP_POST] = "POST",
-		[HTTP_PUT] = "PUT",
-		[HTTP_DELETE] = "DELETE",
-	};
-
-	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-		if (strcmp(text, names[i]) != 0)
-			continue;
-		*out = (enum http_method)i;
-		return ERR_OK;
-	}
-	return ERR_INPUT;
-}
-
-static void refuse_head(struct http_request *c, enum problem_type type, const char *detail)
-{
-	const struct problem problem = { .type = type, .detail = span_of(detail) };
 	static const struct http_header allow = { .name = "Allow",
 		.value = "GET, POST, PUT, DELETE" };
 	struct buf body;
 
 	buf_init(&body, KIB(4));
-	problem_format(&problem, &body);
+	problem_format(problem, &body);
 	c->is_refusal = true;
+	count_refusal(&c->server->counters, problem->type);
 	enum err err = conn_queue(
 		c, &(struct http_answer){
-			   .status = problem_status(type),
+			   .status = problem_status(problem->type),
 			   .content_type = PROBLEM_MEDIA_TYPE,
 			   .body = buf_span(&body),
 			   .headers = &allow,
-			   .header_count = type == PROBLEM_WRONG_METHOD ? 1 : 0,
+			   .header_count = problem->type == PROBLEM_WRONG_METHOD ? 1 : 0,
 		   });
 
 	buf_fini(&body);
@@ -527,67 +469,29 @@ static void refuse_head(struct http_request *c, enum problem_type type, const ch
 		conn_close(c);
 }
 
-/* All is checked before the first byte of the body is taken. */
 static void check_head(struct http_request *c, const char *method, const char *version)
 {
-	struct http_server *s = c->server;
-	struct http_server_counters *counts = &s->counters;
-	struct head head = { 0 };
+	const struct http_server_config *config = &c->server->config;
+	const struct head_limits limits = {
+		.max_header_bytes = config->max_header_bytes,
+		.max_body_bytes = config->max_body_bytes,
+	};
 	const union MHD_ConnectionInfo *size = MHD_get_connection_info(
 		c->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+	struct head head = {
+		.method = method,
+		.is_http_1_1 = strcmp(version, MHD_HTTP_VERSION_1_0) != 0,
+		.target_is_broken = c->target_is_broken,
+		.target_bytes = c->path.len,
+		.bytes = size == NULL ? 0 : size->header_size,
+		.from = c->peer.kind,
+	};
+	struct problem problem = { 0 };
 
-	if (method_parse(method, &c->method) != ERR_OK) {
-		counts->bad_method++;
-		refuse_head(c, PROBLEM_WRONG_METHOD, NULL);
-		return;
-	}
-	if (size != NULL && size->header_size > s->config.max_header_bytes) {
-		counts->head_too_large++;
-		refuse_head(c,
-			c->path.len > s->config.max_header_bytes / 2
-				? PROBLEM_PATH_TOO_LONG
-				: PROBLEM_HEADERS_TOO_LARGE,
-			NULL);
-		return;
-	}
 	MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, on_header, &head);
-	c->is_http_1_1 = strcmp(version, MHD_HTTP_VERSION_1_0) != 0;
-
-	const char *fault = NULL;
-
-	if (c->is_malformed)
-		fault = "the path or query is not a valid request target";
-	else if (head.is_malformed)
-		fault = "a header's name is not a token";
-	else if (head.host_count > 1 || (head.host_count == 0 && c->is_http_1_1))
-		fault = "exactly one Host header is needed";
-	else if (head.length_count > 1)
-		fault = "more than one Content-Length";
-	else if (head.coding_count > 0 && head.length_count > 0)
-		fault = "both Content-Length and Transfer-Encoding";
-	else if (head.coding_count > 0 && !c->is_http_1_1)
-		fault = "Transfer-Encoding needs HTTP/1.1";
-	if (fault != NULL) {
-		counts->bad_request++;
-		refuse_head(c, PROBLEM_BAD_REQUEST, fault);
-		return;
-	}
-	if (head.coding_count > 1 ||
-		(head.coding_count == 1 && strcasecmp(head.coding.at, "chunked") != 0)) {
-		counts->bad_request++;
-		refuse_head(c, PROBLEM_UNSUPPORTED, "the only transfer coding is chunked");
-		return;
-	}
-	if (c->peer.kind == PEER_LOOPBACK && head.host_count == 1 &&
-		!host_is_local(head.host)) {
-		counts->bad_request++;
-		refuse_head(c, PROBLEM_MISDIRECTED, NULL);
-		return;
-	}
-	if (head.length_count == 1 && length_exceeds(head.length, s->config.max_body_bytes)) {
-		counts->body_too_large++;
-		refuse_head(c, PROBLEM_PAYLOAD_TOO_LARGE, NULL);
-	}
+	if (head_judge(&head, &limits, &problem) != ERR_OK ||
+		head_method_parse(method, &c->method) != ERR_OK)
+		refuse_head(c, &problem);
 }
 
 /* -- the library's callbacks ----------------------------------------------------------- */
@@ -609,47 +513,18 @@ static void *on_request_line(void *cls, const char *target, struct MHD_Connectio
 	c->head_is_checked = false;
 	c->is_refusal = false;
 	c->on_gone = NULL;
-	c->is_malformed = target == NULL || target[0] != '/';
-	for (const char *p = target; p != NULL && *p != '\0'; p++)
-		if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
-			c->is_malformed = true;
+	c->target_is_broken = !head_target_is_fine(target);
 	return c;
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-/* In place, and strictly: %00 would cut the text short for everybody who comes after. */
 static size_t on_unescape(void *cls, struct MHD_Connection *mhd, char *text)
 {
-	char *to = text;
+	size_t len;
 
 	(void)cls;
-	for (const char *from = text; *from != '\0';) {
-		if (*from != '%') {
-			*to++ = *from++;
-			continue;
-		}
-		int high = hex_value(from[1]);
-		int low = high < 0 ? -1 : hex_value(from[2]);
-
-		if (low < 0 || (high == 0 && low == 0)) {
-			conn_of(mhd)->is_malformed = true;
-			break;
-		}
-		*to++ = (char)(high * 16 + low);
-		from += 3;
-	}
-	*to = '\0';
-	return (size_t)(to - text);
+	if (head_unescape(text, &len) != ERR_OK)
+		conn_of(mhd)->target_is_broken = true;
+	return len;
 }
 
 static enum MHD_Result take_body(struct http_request *c, const char *bytes, size_t len)
@@ -786,6 +661,8 @@ static void on_connection_change(void *cls, struct MHD_Connection *mhd, void **c
 		list_append(&s->conns, &c->node);
 		s->live_count++;
 		s->counters.open_count++;
+		if (s->counters.open_count > s->crowd_count)
+			s->crowd_count = s->counters.open_count;
 		conn_arm(c);
 		return;
 	}
@@ -1037,6 +914,16 @@ static void shut_idle(struct http_server *s)
 	}
 }
 
+/* The library's pools lie in the heap, where a crowd that has gone would leave its high-water
+ * mark. */
+static void give_memory_back(struct http_server *s)
+{
+	if (s->crowd_count < CROWD_MIN || s->counters.open_count > s->crowd_count / 4)
+		return;
+	s->crowd_count = s->counters.open_count;
+	malloc_trim(0);
+}
+
 /* Calls out last. */
 static void say_drained(struct http_server *s)
 {
@@ -1083,6 +970,7 @@ static void on_turn(struct turn *turn)
 		list_drop(&c->reading_node);
 		conn_arm(c);
 	}
+	give_memory_back(s);
 	bool is_drained = s->is_draining && s->on_drained != NULL && list_empty(&s->conns);
 
 	if (s->counters.requests != requests || is_drained)

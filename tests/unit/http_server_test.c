@@ -563,6 +563,54 @@ START_TEST(when_every_connection_is_busy_the_new_one_is_told)
 }
 END_TEST
 
+static long anonymous_kib(void)
+{
+	char line[256];
+	long kib = 0;
+	FILE *f = fopen("/proc/self/status", "r");
+
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof(line), f) != NULL)
+		if (sscanf(line, "RssAnon: %ld", &kib) == 1)
+			break;
+	fclose(f);
+	return kib;
+}
+
+enum { CROWD = 300 };
+
+static void play_large_crowd(struct stage *s)
+{
+	int fds[CROWD];
+
+	for (int i = 0; i < CROWD; i++) {
+		fds[i] = must_connect(s->path);
+		must_ask(fds[i], "GET /x HTTP/1.1\r\n" HOST "\r\n", 200, "GET /x");
+	}
+	for (int i = 0; i < CROWD; i++)
+		close(fds[i]);
+	/* Answered after all that was closed before has been seen. */
+	int fd = must_connect(s->path);
+
+	must_ask(fd, "GET /later HTTP/1.1\r\n" HOST "\r\n", 200, "later");
+	must_ask(fd, "GET /later HTTP/1.1\r\n" HOST "\r\n", 200, "later");
+	close(fd);
+}
+
+START_TEST(a_crowd_leaves_no_memory_behind)
+{
+	stage_serve(&st, (struct http_server_config){ .max_connections = CROWD });
+	long before_kib = anonymous_kib();
+
+	stage_play(&st, play_large_crowd);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	/* They had needed more than 4 MiB. */
+	ck_assert_int_lt(anonymous_kib(), before_kib + 1024);
+#endif
+	(void)before_kib;
+}
+END_TEST
+
 static void play_vanish(struct stage *s)
 {
 	for (int i = 0; i < 3; i++) {
@@ -989,6 +1037,7 @@ int main(void)
 	tcase_add_test(tc, an_answer_left_unread_is_given_up);
 	tcase_add_test(tc, strangers_give_way_first_and_who_is_being_answered_never);
 	tcase_add_test(tc, when_every_connection_is_busy_the_new_one_is_told);
+	tcase_add_test(tc, a_crowd_leaves_no_memory_behind);
 	tcase_add_test(tc, requests_of_clients_that_vanished_give_way);
 	tcase_add_test(tc, answering_a_client_that_vanished_is_harmless);
 	tcase_add_test(

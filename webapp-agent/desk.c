@@ -107,6 +107,18 @@ static void end_errand(struct desk *d, struct errand *e, enum errand_end end,
 
 /* ---- local checks, each answers rq itself when it says no ---- */
 
+static void refuse_kind(struct desk *d, struct http_request *rq, const struct operation *op)
+{
+	const char *kind = contract_kind_text(op->kind);
+
+	if (op->kind == CONTRACT_CALL || op->kind == CONTRACT_SEND)
+		desk_refuse(d, rq, PROBLEM_WRONG_KIND, "%s is a %s: POST /v1/%s/%s", op->name,
+			kind, kind, op->name);
+	else
+		desk_refuse(d, rq, PROBLEM_WRONG_KIND,
+			"%s is a %s: it can be neither called nor sent", op->name, kind);
+}
+
 static bool check_operation(struct desk *d, struct http_request *rq, struct span name,
 	enum contract_kind kind, struct asked *out)
 {
@@ -120,8 +132,7 @@ static bool check_operation(struct desk *d, struct http_request *rq, struct span
 		return false;
 	}
 	if (op->kind != kind) {
-		desk_refuse(d, rq, PROBLEM_WRONG_KIND, "%s is a %s: POST /v1/%s/%s", op->name,
-			contract_kind_text(op->kind), contract_kind_text(op->kind), op->name);
+		refuse_kind(d, rq, op);
 		return false;
 	}
 	out->op = op;

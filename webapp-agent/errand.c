@@ -35,6 +35,12 @@ static bool is_kept(enum errand_state state)
 	return state == ERRAND_LAPSED || state == ERRAND_DONE;
 }
 
+/* A result or a refusal. Whatever else was answered may be different the next time. */
+static bool is_final(unsigned status)
+{
+	return status < 500 && status != 429;
+}
+
 #define TO(s) (1u << ERRAND_##s)
 static const unsigned next_states[ERRAND_NSTATES] = {
 	[ERRAND_FRESH] = TO(SENT),
@@ -269,9 +275,12 @@ void errand_done(struct errand *e, unsigned status, const char *content_type, st
 {
 	e->status = status;
 	e->content_type = content_type;
-	if (has_key(e))
+	if (has_key(e) && is_final(status))
 		buf_append(&e->body, body);
-	move(e, ERRAND_DONE);
+	if (is_final(status))
+		move(e, ERRAND_DONE);
+	else if (e->state == ERRAND_SENT)
+		move(e, ERRAND_LAPSED);
 	while (!list_empty(&e->waiters)) {
 		struct waiter *w = container_of(e->waiters.next, struct waiter, node);
 		struct http_request *rq = w->rq;

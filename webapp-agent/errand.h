@@ -4,7 +4,8 @@
  * One errand is one message. Whoever asks for the same again under the same Idempotency-Key
  * joins it, or gets the outcome that is kept. An errand whose outcome did not come in time has
  * lapsed: asked for again it goes out again under the same message id, so that handlers can
- * know it. Layer: webapp-agent. Uses: base, loop, message, http. Never: amqp, the contract.
+ * know it. So has one whose outcome was "not now" or "it failed": only results and refusals are
+ * kept. Layer: webapp-agent. Uses: base, loop, message, http. Never: amqp, the contract.
  * Thread: the loop's. */
 #ifndef SALLYPORT_AGENT_ERRAND_H
 #define SALLYPORT_AGENT_ERRAND_H
@@ -24,14 +25,14 @@ enum { ERRAND_KEY_MAX_BYTES = 128 };
 
 /*  FRESH -> SENT -> DONE       kept for keep_ms when it has a key, else freed at once
  *    |       |       ^
- *    |       v       | a late outcome
+ *    |       v       | a late outcome that is final
  *    |     LAPSED ---+           asked for again: SENT under the same id
  *    +-> freed: nothing left this host, so nothing needs remembering                     */
 enum errand_state {
 	ERRAND_FRESH = 0, /* made, not yet on its way */
 	ERRAND_SENT,      /* on its way; people wait */
-	ERRAND_LAPSED,    /* nobody waits, the outcome is unknown */
-	ERRAND_DONE,      /* the outcome is here */
+	ERRAND_LAPSED,    /* nobody waits, no final outcome is known */
+	ERRAND_DONE,      /* the final outcome is here */
 	ERRAND_NSTATES,
 };
 
@@ -107,8 +108,9 @@ void errand_sent(struct errand *e, uint64_t timeout_ms, void (*on_lapse)(struct 
 /* The errand that waits, or once waited, for the answer to this message; NULL if none. */
 struct errand *errand_find(struct errands *all, const struct id *id);
 
-/* The outcome: answers all who wait, keeps it where there is a key. e is gone or kept
- * afterwards. body is copied. */
+/* The outcome: answers all who wait. Where there is a key it is kept if it is final (status
+ * below 500, but not 429); otherwise e has lapsed. e is gone or kept afterwards. body is copied.
+ */
 void errand_done(struct errand *e, unsigned status, const char *content_type, struct span body);
 
 /* Tells all who wait a problem; e is remembered as LAPSED when it has a key, and freed

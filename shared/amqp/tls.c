@@ -65,6 +65,16 @@ static enum err read_end(struct tls_identity *id, X509 *certificate)
 	return ERR_OK;
 }
 
+/* OpenSSL would ask at the terminal, and a daemon would wait there for ever. */
+static int no_passphrase(char *to, int room, int is_writing, void *arg)
+{
+	(void)to;
+	(void)room;
+	(void)is_writing;
+	(void)arg;
+	return -1;
+}
+
 static enum err identity_load(
 	struct tls_identity *id, const struct tls_paths *paths, struct tls_why *why)
 {
@@ -73,6 +83,7 @@ static enum err identity_load(
 		return ERR_NOMEM;
 	SSL_CTX_set_min_proto_version(id->ctx, TLS1_3_VERSION);
 	SSL_CTX_set_verify(id->ctx, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_default_passwd_cb(id->ctx, no_passphrase);
 	SSL_CTX_set_mode(id->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_RELEASE_BUFFERS);
 	/* A ticket would let a later handshake go without the certificate check of today. */
 	SSL_CTX_set_session_cache_mode(id->ctx, SSL_SESS_CACHE_OFF);

@@ -24,7 +24,7 @@ struct tls_why {
 struct tls_paths {
 	const char *ca;          /* PEM, who may have signed the broker */
 	const char *certificate; /* PEM, ours, with its chain */
-	const char *key;         /* PEM, of the certificate */
+	const char *key;         /* PEM, of the certificate, without a passphrase */
 };
 
 /* Certificates and key, read once and shared by many streams. */

@@ -7,6 +7,6 @@ add_library(amqp_rig STATIC
 target_include_directories(amqp_rig PUBLIC ${CMAKE_CURRENT_LIST_DIR})
 target_link_libraries(amqp_rig PUBLIC amqp PkgConfig::CHECK)
 
-foreach(room codec channel publisher consumer connection)
-	unit_test(NAME amqp_${room} SOURCES amqp_${room}_test.c LIBS amqp_rig testlib)
+foreach(room codec channel publisher consumer connection tls)
+	unit_test(NAME amqp_${room} SOURCES amqp_${room}_test.c LIBS amqp_rig testlib OpenSSL::SSL)
 endforeach()

@@ -35,14 +35,14 @@ static void lane_check(struct dispatch *d, struct lane *lane)
 		list_drop(&lane->node);
 }
 
-enum ready_place { READY_LAST = 0, READY_FIRST };
-
-static void become_ready(struct dispatch *d, struct work *w, enum ready_place place)
+/* Behind all that are ready, retries too: a few that fail again and again would otherwise keep
+ * the whole lane to themselves. */
+static void become_ready(struct dispatch *d, struct work *w)
 {
 	struct lane *lane = &d->lanes[w->lane];
 
 	w->state = WORK_READY;
-	list_insert_before(place == READY_FIRST ? lane->ready.next : &lane->ready, &w->queued);
+	list_append(&lane->ready, &w->queued);
 	lane_check(d, lane);
 }
 
@@ -117,7 +117,7 @@ enum err dispatch_add(struct dispatch *d, struct work *w, const struct contract 
 	}
 	d->work_count++;
 	if (w->chain == NULL || w->chain->works.next == &w->chained)
-		become_ready(d, w, READY_LAST);
+		become_ready(d, w);
 	else
 		w->state = WORK_BEHIND;
 	return ERR_OK;
@@ -149,7 +149,7 @@ void dispatch_rest(struct dispatch *d, struct work *w)
 void dispatch_wake(struct dispatch *d, struct work *w)
 {
 	BUG_ON(w->state != WORK_RESTING);
-	become_ready(d, w, READY_FIRST);
+	become_ready(d, w);
 }
 
 void dispatch_remove(struct dispatch *d, struct work *w)
@@ -172,5 +172,5 @@ void dispatch_remove(struct dispatch *d, struct work *w)
 	struct work *first = container_of(chain->works.next, struct work, chained);
 
 	if (first->state == WORK_BEHIND)
-		become_ready(d, first, READY_LAST);
+		become_ready(d, first);
 }

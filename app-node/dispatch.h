@@ -3,8 +3,9 @@
  *
  * Pure: work goes in, work that may run comes out. The order of one key is the order of
  * admission, retries included: who rests keeps the place at the head, and those behind wait;
- * other keys go on. Layer: app-node. Uses: base, contract. Never: a loop, a socket. Thread: the
- * owner's. */
+ * other keys go on. Operations take turns, and within one the work that could run longest runs
+ * first, so that nothing starves.
+ * Layer: app-node. Uses: base, contract. Never: a loop, a socket. Thread: the owner's. */
 #ifndef SALLYPORT_NODE_DISPATCH_H
 #define SALLYPORT_NODE_DISPATCH_H
 
@@ -71,7 +72,8 @@ WARN_UNUSED enum err dispatch_add(struct dispatch *d, struct work *w,
 /* The next work that may run: it is RUNNING now. NULL when there is none. */
 struct work *dispatch_next(struct dispatch *d);
 
-/* RUNNING -> RESTING, and when its rest is over READY again, before all others of its lane. */
+/* RUNNING -> RESTING, and when its rest is over READY again, first of its key, last of its
+ * lane. */
 void dispatch_rest(struct dispatch *d, struct work *w);
 void dispatch_wake(struct dispatch *d, struct work *w);
 

@@ -43,15 +43,33 @@ static enum contract_kind kind_of(enum guard_lane lane)
 	return lane == GUARD_LANE_CALL ? CONTRACT_CALL : CONTRACT_SEND;
 }
 
+/* Stays at the end of time: what a hostile host wrote may be any number. */
+static uint64_t add(uint64_t a, uint64_t b)
+{
+	return a <= UINT64_MAX - b ? a + b : UINT64_MAX;
+}
+
 /* A call that waited longer than its caller would, whatever the clocks say within their skew.
  */
 static bool is_expired(const struct guard_facts *facts, const struct message *m)
 {
 	uint64_t left_ms = m->time_left_ms < TIME_LEFT_MAX_MS ? m->time_left_ms
 							      : TIME_LEFT_MAX_MS;
-	uint64_t ends_us = m->sent_unix_us + left_ms * 1000 + facts->clock_skew_us;
+	uint64_t ends_us = add(add(m->sent_unix_us, left_ms * 1000), facts->clock_skew_us);
 
 	return facts->lane == GUARD_LANE_CALL && (left_ms == 0 || facts->now_unix_us > ends_us);
+}
+
+/* The header is what orders; were it not the parameter, or empty, a host could reorder at will.
+ */
+static bool is_right_key(const struct operation *op, struct json_doc *doc, struct span key)
+{
+	struct span value;
+
+	if (op->key == NULL)
+		return key.len == 0;
+	return key.len > 0 && key.len <= MESSAGE_KEY_MAX_BYTES &&
+	       json_string_member(doc, op->key, &value) == ERR_OK && span_equals(value, key);
 }
 
 static enum guard_verdict judge_body(const struct operation *op, const struct message *m)
@@ -59,19 +77,13 @@ static enum guard_verdict judge_body(const struct operation *op, const struct me
 	struct json_limits limits = { .max_bytes = MESSAGE_BODY_MAX_BYTES };
 	struct json_failure failure;
 	struct json_doc doc = { 0 };
-	struct span key;
 	enum guard_verdict verdict = GUARD_PASS;
 
 	if (json_open(m->body, limits, &doc, &failure) != ERR_OK)
 		return GUARD_BAD_JSON;
 	if (!json_top_is_object(&doc))
 		verdict = GUARD_BAD_JSON;
-	/* The header is what orders; were it not the parameter, a host could reorder at will.
-	 */
-	else if (op->key != NULL && (json_string_member(&doc, op->key, &key) != ERR_OK ||
-					    !span_equals(key, m->key)))
-		verdict = GUARD_BAD_KEY;
-	else if (op->key == NULL && m->key.len > 0)
+	else if (!is_right_key(op, &doc, m->key))
 		verdict = GUARD_BAD_KEY;
 	json_close(&doc);
 	return verdict;

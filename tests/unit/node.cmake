@@ -1,0 +1,3 @@
+foreach(room dispatch guard)
+	unit_test(NAME node_${room} SOURCES node_${room}_test.c LIBS node_rooms)
+endforeach()

@@ -183,7 +183,14 @@ static enum outcome read_outcome(const struct http_call *call, struct span *resu
 
 static void describe(const struct http_call *call, char *out, size_t room)
 {
-	if (call->status != ERR_OK)
+	if (call->status == ERR_LINK)
+		snprintf(out, room, "the handler cannot be reached (%s)", call->detail);
+	else if (call->status == ERR_TIMEOUT)
+		snprintf(out, room, "the handler did not answer in time");
+	else if (call->status == ERR_FULL && call->was_sent)
+		snprintf(out, room, "the handler's answer has more than %d bytes",
+			MESSAGE_BODY_MAX_BYTES);
+	else if (call->status != ERR_OK)
 		snprintf(out, room, "no answer from the handler: %s (%s)",
 			err_text(call->status), call->detail);
 	else if (call->http_status >= 200 && call->http_status <= 299)

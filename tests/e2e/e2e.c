@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "must.h"
 
-enum { EXIT_NO = 1, EXIT_USAGE = 2, SHOWN_BYTES = 1500 };
+enum { EXIT_NO = 1, EXIT_USAGE = 2, SHOWN_BYTES = 1500, REPORT_BYTES = 3000 };
 
 struct broker e2e_broker;
 struct passage passage;
@@ -73,8 +73,11 @@ static int show_log(const char *path, const struct stat *st, int kind, struct FT
 	if (kind != FTW_F || len < 4 || strcmp(path + len - 4, ".log") != 0)
 		return 0;
 	char *text = must_read_file(path, &text_len);
+	const char *report = text == NULL ? NULL : strstr(text, "ERROR: AddressSanitizer");
 
-	if (text != NULL && text_len != 0)
+	if (report != NULL)
+		(void)fprintf(stderr, "\n%s has:\n%.*s\n", path, REPORT_BYTES, report);
+	else if (text != NULL && text_len != 0)
 		(void)fprintf(stderr, "\n%s ends with:\n%s", path,
 			text_len > SHOWN_BYTES ? text + text_len - SHOWN_BYTES : text);
 	free(text);

@@ -191,7 +191,7 @@ START_TEST(ten_thousand_hostile_requests_to_the_agent_are_not_noticed_by_others)
 	must_attack(passage.web_socket);
 	caller_stop(&good, &sum);
 	expect_all_fine(&sum);
-	ck_assert_uint_gt(sum.fine, 100);
+	ck_assert_uint_ge(sum.fine, 20);
 	handler_release(&passage.handler, 100000);
 	must_daemon_fds_fall(&passage.agent, fds + FDS_SLACK, 5000);
 	if (!must_is_sanitized())

@@ -443,6 +443,15 @@ unsigned handler_count(struct handler *h)
 	return count;
 }
 
+unsigned handler_connections(struct handler *h)
+{
+	(void)pthread_mutex_lock(&h->lock);
+	unsigned count = h->thread_count;
+
+	(void)pthread_mutex_unlock(&h->lock);
+	return count;
+}
+
 void must_handler_request(struct handler *h, unsigned index, struct handler_request *out)
 {
 	(void)pthread_mutex_lock(&h->lock);

@@ -15,8 +15,8 @@
 
 enum {
 	HANDLER_RULES = 16,
-	HANDLER_REQUESTS = 20000, /* remembered; more are only counted */
-	HANDLER_BODY_KEPT = 512,  /* bytes of a body that are remembered */
+	HANDLER_REQUESTS = 100000, /* remembered; more are only counted */
+	HANDLER_BODY_KEPT = 256,   /* bytes of a body that are remembered */
 	HANDLER_CONNECTIONS = 256,
 };
 
@@ -88,6 +88,9 @@ void must_handler_get(struct handler *h, unsigned count, uint64_t within_ms);
 void must_handler_hold(struct handler *h, unsigned count, uint64_t within_ms);
 
 unsigned handler_count(struct handler *h);
+
+/* Connections that are open right now. */
+unsigned handler_connections(struct handler *h);
 
 /* The request number `index` from 0, as it came. */
 void must_handler_request(struct handler *h, unsigned index, struct handler_request *out);

@@ -138,14 +138,14 @@ static void fail_text(struct connection *c, enum err err, const char *why)
 
 /* ---- output ---- */
 
-static void on_flush(struct turn *turn)
+static bool on_flush(struct turn *turn)
 {
 	struct connection *c = container_of(turn, struct connection, flush);
 
 	if (c->out.len == 0 && buf_status(&c->out) == ERR_OK)
-		return;
+		return false;
 	if (c->transport == NULL || transport_is_writing(c->transport))
-		return;
+		return false;
 	enum err err = buf_status(&c->out);
 
 	if (err == ERR_OK)
@@ -154,6 +154,7 @@ static void on_flush(struct turn *turn)
 	c->has_sent = true;
 	if (err != ERR_OK)
 		fail_text(c, err, "write");
+	return true;
 }
 
 /* ---- the channels speak ---- */

@@ -66,19 +66,20 @@ static void flush(struct consumer *c)
 	}
 }
 
-static void on_turn(struct turn *turn)
+static bool on_turn(struct turn *turn)
 {
 	struct consumer *c = container_of(turn, struct consumer, turn);
 
 	if (c->settled_count == 0)
-		return;
+		return false;
 	if (c->config.pace == CONSUMER_ACK_AT_ONCE ||
 		c->settled_count * 4 >= c->config.prefetch) {
 		flush(c);
-		return;
+		return true;
 	}
 	if (!c->lazy.is_set)
 		timer_after(&c->lazy, LAZY_MS);
+	return false;
 }
 
 static void on_lazy_due(struct timer *timer)

@@ -9,7 +9,7 @@
 #define ERR_MAP(X)                                                              \
 	X(ERR_NOMEM,     RETRY,   "out of memory")                              \
 	X(ERR_IO,        RETRY,   "local input or output failed")               \
-	X(ERR_LINK,      RETRY,   "broker unreachable")                         \
+	X(ERR_LINK,      RETRY,   "peer unreachable or lost")                     \
 	X(ERR_TLS,       RETRY,   "TLS handshake or record refused")            \
 	X(ERR_AUTH,      RETRY,   "broker refused the identity")                \
 	X(ERR_PROTOCOL,  RETRY,   "peer broke the protocol")                    \

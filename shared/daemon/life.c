@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -16,13 +17,26 @@ static void on_signal(void *arg, int signum)
 		if (life->on_reload != NULL)
 			life->on_reload(life->arg);
 		else
-			log_warn("event=reload-ignored reason=\"restart to read the files again\"");
+			log_warn("event=reload-ignored reason=\"restart to read the files "
+				 "again\"");
 		return;
 	}
 	log_info("event=stop-asked signal=%d", signum);
 	life->is_stopping = true;
 	ready_tell_stopping(&life->ready);
 	life->on_stop(life->arg);
+}
+
+/* Each local connection takes two descriptors, and the usual soft limit of 1024 is for select(). */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_warn("event=file-limit-stays reason=refused");
 }
 
 enum err life_init(struct life *life, struct loop *l, int ready_fd, life_fn on_stop,
@@ -35,6 +49,7 @@ enum err life_init(struct life *life, struct loop *l, int ready_fd, life_fn on_s
 	if (ready_init(&life->ready, ready_fd, getenv("NOTIFY_SOCKET")) != ERR_OK)
 		log_warn("event=notify-socket-ignored reason=\"not an address\"");
 	unsetenv("NOTIFY_SOCKET");
+	raise_file_limit();
 	if (sigaction(SIGPIPE, &ignore, NULL) != 0)
 		return ERR_IO;
 	for (size_t i = 0; i < ARRAY_COUNT(signals); i++) {

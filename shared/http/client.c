@@ -65,7 +65,6 @@ struct http_client {
 	CURLM *multi;
 	struct turn turn;
 	struct timer timer; /* the library's */
-	struct timer again; /* the loop shall not sleep */
 	bool kick_is_wanted;
 	struct node busy;
 	struct node done;
@@ -82,9 +81,7 @@ struct http_client {
 
 /* -- sockets --------------------------------------------------------------------------- */
 
-enum done { NONE_DONE = 0, SOME_DONE };
-
-static enum done finish_calls(struct http_client *c);
+static void finish_calls(struct http_client *c);
 
 static void on_socket_ready(void *arg, enum err status, enum watch_events events)
 {
@@ -423,7 +420,7 @@ static void fire_done(struct http_client *c)
 	c->is_finishing = false;
 }
 
-static enum done finish_calls(struct http_client *c)
+static void finish_calls(struct http_client *c)
 {
 	struct CURLMsg *msg;
 	int left;
@@ -440,10 +437,7 @@ static enum done finish_calls(struct http_client *c)
 		slot_end(slot, err_from_curl(slot, code),
 			slot->detail[0] != '\0' ? slot->detail : curl_easy_strerror(code));
 	}
-	enum done done = list_empty(&c->done) ? NONE_DONE : SOME_DONE;
-
 	fire_done(c);
-	return done;
 }
 
 static void on_deadline(struct timer *timer)
@@ -455,27 +449,21 @@ static void on_deadline(struct timer *timer)
 	fire_done(c);
 }
 
-static void on_again(struct timer *timer)
-{
-	(void)timer; /* the turns that follow are all it is for */
-}
-
-static void on_turn(struct turn *turn)
+static bool on_turn(struct turn *turn)
 {
 	struct http_client *c = container_of(turn, struct http_client, turn);
 	int running;
 
 	if (!c->kick_is_wanted)
-		return;
+		return false;
 	for (int round = 0; round < ROUNDS_PER_TURN && c->kick_is_wanted; round++) {
 		c->kick_is_wanted = false;
 		curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 	}
 	if (c->kick_is_wanted)
 		timer_after(&c->timer, 0);
-	/* on_done may have made work for turns that came before ours. */
-	if (finish_calls(c) == SOME_DONE)
-		timer_after(&c->again, 0);
+	finish_calls(c);
+	return true;
 }
 
 /* -- the beginning of a call ----------------------------------------------------------- */
@@ -624,7 +612,6 @@ static void client_free(struct http_client *c)
 {
 	loop_turn_drop(&c->turn);
 	timer_cancel(&c->timer);
-	timer_cancel(&c->again);
 	while (!list_empty(&c->unused)) {
 		struct client_slot *slot = container_of(
 			c->unused.next, struct client_slot, node);
@@ -681,7 +668,6 @@ enum err http_client_start(
 	list_init(&c->unused);
 	list_init(&c->sockets);
 	timer_init(&c->timer, l, on_timer);
-	timer_init(&c->again, l, on_again);
 	timer_init(&c->stop_timer, l, on_stop_due);
 	c->multi = curl_multi_init();
 	if (c->multi == NULL) {

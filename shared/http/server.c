@@ -100,8 +100,6 @@ struct http_server {
 	struct watch *watch; /* of the library's epoll descriptor */
 	struct turn turn;
 	bool run_is_wanted;
-	bool is_after_poll; /* the poll made us want it, so the turn comes right after the poll
-			     */
 	uint64_t run_count;
 	struct timer again; /* the loop shall not sleep */
 	struct listener unix_listener;
@@ -936,21 +934,12 @@ static void say_drained(struct http_server *s)
 	on_drained(s->drained_arg);
 }
 
-/* Whom we have called out to may have made work for turns that came before ours. After the poll
- * they come once more before the loop sleeps; otherwise it must be kept from sleeping. */
-static void stay_awake(struct http_server *s)
-{
-	if (!s->is_after_poll)
-		timer_after(&s->again, 0);
-}
-
-static void on_turn(struct turn *turn)
+static bool on_turn(struct turn *turn)
 {
 	struct http_server *s = container_of(turn, struct http_server, turn);
-	uint64_t requests = s->counters.requests;
 
 	if (!s->run_is_wanted || s->is_stopping)
-		return;
+		return false;
 	bool drain_begins = s->is_draining && !s->idle_are_shut;
 
 	if (drain_begins) {
@@ -971,13 +960,9 @@ static void on_turn(struct turn *turn)
 		conn_arm(c);
 	}
 	give_memory_back(s);
-	bool is_drained = s->is_draining && s->on_drained != NULL && list_empty(&s->conns);
-
-	if (s->counters.requests != requests || is_drained)
-		stay_awake(s);
-	s->is_after_poll = false;
-	if (is_drained)
+	if (s->is_draining && list_empty(&s->conns))
 		say_drained(s);
+	return true;
 }
 
 static void on_library_ready(void *arg, enum err status, enum watch_events events)
@@ -987,7 +972,6 @@ static void on_library_ready(void *arg, enum err status, enum watch_events event
 	(void)status;
 	(void)events;
 	s->run_is_wanted = true;
-	s->is_after_poll = true;
 }
 
 static void on_again(struct timer *timer)

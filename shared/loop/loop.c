@@ -2,18 +2,25 @@
 
 #include "base/bug.h"
 
-static void run_turns(struct loop *l)
+/* A turn that always has something to do must not keep the loop from polling. */
+enum { PASSES_MAX = 16 };
+
+static bool run_turns(struct loop *l)
 {
+	bool did_any = false;
+
 	list_each_safe (n, &l->turns) {
 		struct turn *turn = container_of(n, struct turn, node);
 
-		turn->fn(turn);
+		did_any |= turn->fn(turn);
 	}
+	return did_any;
 }
 
 static void on_before_sleep(uv_prepare_t *handle)
 {
-	run_turns(handle->data);
+	for (int pass = 0; pass < PASSES_MAX && run_turns(handle->data); pass++)
+		;
 }
 
 static void on_after_poll(uv_check_t *handle)

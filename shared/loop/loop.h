@@ -17,11 +17,14 @@
 struct loop;
 struct turn;
 
-typedef void (*turn_fn)(struct turn *turn);
+/* Whether it did anything, which may be work for other turns. Dropping itself inside is fine, dropping
+ * another turn is not. */
+typedef bool (*turn_fn)(struct turn *turn);
 typedef void (*loop_signal_fn)(void *arg, int signum);
 
-/* Work to be done at the end of each phase that may have made some, always before the loop goes
- * to sleep: what many events of one turn have gathered goes out in one write. */
+/* Work to be done at the end of each phase that may have made some, always before the loop goes to
+ * sleep: what many events have gathered goes out in one write. What one turn makes for another,
+ * whatever their order, is done before the sleep too. */
 struct turn {
 	struct node node;
 	turn_fn fn;

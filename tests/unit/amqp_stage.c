@@ -8,9 +8,10 @@ static void look(struct stage *s)
 		loop_stop(&s->loop);
 }
 
-static void on_turn(struct turn *turn)
+static bool on_turn(struct turn *turn)
 {
 	look(container_of(turn, struct stage, turn));
+	return false;
 }
 
 static void on_pulse(struct timer *timer)

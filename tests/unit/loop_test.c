@@ -314,15 +314,16 @@ struct gatherer {
 
 static struct gatherer gatherer;
 
-static void on_turn(struct turn *t)
+static bool on_turn(struct turn *t)
 {
 	struct gatherer *g = container_of(t, struct gatherer, turn);
 
 	if (g->waiting == 0)
-		return;
+		return false;
 	g->done += g->waiting;
 	g->waiting = 0;
 	g->flushes++;
+	return true;
 }
 
 static void on_leave_work(struct timer *t)
@@ -381,13 +382,62 @@ START_TEST(what_a_socket_left_is_done_before_the_loop_sleeps_too)
 }
 END_TEST
 
-static void on_turn_drop_itself(struct turn *t)
+static bool on_turn_drop_itself(struct turn *t)
 {
 	struct gatherer *g = container_of(t, struct gatherer, turn);
 
 	g->done++;
 	loop_turn_drop(t);
+	return true;
 }
+
+static struct gatherer downstream;
+
+/* Leaves work for a turn that was added before it. */
+static bool on_turn_pass_on(struct turn *t)
+{
+	struct gatherer *g = container_of(t, struct gatherer, turn);
+
+	if (g->waiting == 0)
+		return false;
+	downstream.waiting += g->waiting;
+	g->waiting = 0;
+	return true;
+}
+
+START_TEST(what_a_turn_makes_for_an_earlier_one_is_not_slept_over)
+{
+	gatherer = (struct gatherer){ 0 };
+	downstream = (struct gatherer){ 0 };
+	loop_turn_add(&loop, &downstream.turn, on_turn);
+	loop_turn_add(&loop, &gatherer.turn, on_turn_pass_on);
+	ring_init(on_leave_work);
+	timer_after(&ring[0].timer, 1);
+	spin_ms(5);
+	/* The timer fires, then the loop sleeps until this one and must have done it all before. */
+	timer_after(&end, 30);
+	uv_run(&loop.uv, UV_RUN_NOWAIT);
+	ck_assert_int_eq(downstream.done, 1);
+	loop_turn_drop(&downstream.turn);
+	loop_turn_drop(&gatherer.turn);
+}
+END_TEST
+
+static bool on_turn_never_content(struct turn *t)
+{
+	container_of(t, struct gatherer, turn)->done++;
+	return true;
+}
+
+START_TEST(a_turn_that_is_never_content_lets_the_loop_poll)
+{
+	gatherer = (struct gatherer){ 0 };
+	loop_turn_add(&loop, &gatherer.turn, on_turn_never_content);
+	run_ms(5);
+	ck_assert_int_gt(gatherer.done, 1);
+	loop_turn_drop(&gatherer.turn);
+}
+END_TEST
 
 START_TEST(a_turn_may_drop_itself)
 {
@@ -687,6 +737,8 @@ int main(void)
 		turns, what_many_timers_of_one_turn_left_is_done_once_before_the_loop_sleeps);
 	tcase_add_test(turns, what_a_socket_left_is_done_before_the_loop_sleeps_too);
 	tcase_add_test(turns, a_turn_may_drop_itself);
+	tcase_add_test(turns, what_a_turn_makes_for_an_earlier_one_is_not_slept_over);
+	tcase_add_test(turns, a_turn_that_is_never_content_lets_the_loop_poll);
 	tcase_add_test_raise_signal(turns, a_turn_left_behind_is_our_bug, SIGABRT);
 	tcase_add_test(turns, a_signal_arrives_on_the_loop_with_its_number);
 	suite_add_tcase(suite, turns);

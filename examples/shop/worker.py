@@ -23,6 +23,7 @@ import struct
 import sys
 import threading
 import traceback
+import urllib.parse
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 1024 * 1024
@@ -69,7 +70,8 @@ class Call:
         self.attempt = int(get("sallyport-attempt", "1"))
         deadline_ms = get("sallyport-deadline-ms")
         self.deadline_ms = int(deadline_ms) if deadline_ms else None    # what is left; None: nobody waits
-        self.key = get("sallyport-key")
+        key = get("sallyport-key")               # percent-encoded: a header carries ASCII only
+        self.key = None if key is None else urllib.parse.unquote(key, errors="strict")
         self.traceparent = get("traceparent")
 
 

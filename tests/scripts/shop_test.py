@@ -19,6 +19,7 @@ sys.path.insert(0, SHOP)
 sys.dont_write_bytecode = True
 
 from sallyport import Sallyport, Trouble  # noqa: E402
+from worker import Call  # noqa: E402
 
 
 def start(*arguments):
@@ -107,6 +108,11 @@ class HandlersTest(unittest.TestCase):
     def test_what_is_no_json_is_400(self):
         for body in (b"", b"{", b"\xff", b'{"sku":'):
             self.assertEqual(self.ask("quote.price", body)[0], 400, body)
+
+    def test_a_key_of_any_letters_arrives_as_it_was(self):
+        call = Call("order.place", {"sallyport-id": "m", "sallyport-key": "Zo%C3%AB%2025%25"})
+        self.assertEqual(call.key, "Zoë 25%")
+        self.assertEqual(self.ask("quote.price", {"sku": "A-1", "quantity": 1}, Sallyport_Key="%ff")[0], 400)
 
     def test_a_handler_that_fails_answers_500_and_lives(self):
         self.assertEqual(self.ask("quote.price", {})[0], 500)

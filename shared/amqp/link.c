@@ -64,11 +64,14 @@ void link_start(struct link *k)
 static void on_connection_stopped(void *arg, struct connection *c)
 {
 	struct link *k = arg;
+	link_fn on_stopped = k->on_stopped;
 
 	(void)c;
 	BUG_ON(k->stopping == 0);
-	if (--k->stopping == 0)
-		k->on_stopped(k->arg, k); /* last touch */
+	if (--k->stopping > 0)
+		return;
+	k->on_stopped = NULL;  /* it may be started and stopped again */
+	on_stopped(k->arg, k); /* last touch */
 }
 
 void link_stop(struct link *k, link_fn on_stopped)

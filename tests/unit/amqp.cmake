@@ -10,3 +10,7 @@ target_link_libraries(amqp_rig PUBLIC amqp PkgConfig::CHECK)
 foreach(room codec channel publisher consumer connection tls)
 	unit_test(NAME amqp_${room} SOURCES amqp_${room}_test.c LIBS amqp_rig testlib OpenSSL::SSL)
 endforeach()
+
+# The one that needs a broker starts it itself, once: it takes most of the time.
+unit_test(NAME amqp_broker SOURCES amqp_broker_test.c LIBS amqp_rig testlib OpenSSL::SSL
+	TIMEOUT 300)

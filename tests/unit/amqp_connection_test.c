@@ -1084,7 +1084,7 @@ START_TEST(no_attack_of_a_broker_does_harm)
 	world_start(&w);
 	ck_assert_msg(stage_reach(&w.stage, gate_is_open, NULL, SOON_MS),
 		"%s at %d in state %s", a.attack->name, a.place, connection_state_name(&w.con));
-	stage_pass(&w.stage, 10);
+	stage_pass(&w.stage, 2);
 	if (a.attack->must_end) {
 		ck_assert_msg(w.con.counters.failed == 1, "%s at %d", a.attack->name, a.place);
 		ck_assert(w.con.fault.err != ERR_OK && w.con.fault.err != ERR_TIMEOUT);

@@ -631,6 +631,50 @@ START_TEST(the_consumer_may_go_from_within_on_drained)
 }
 END_TEST
 
+/* ---- anything at all ---- */
+
+enum { MUTANTS = 20000 };
+
+static void settle_by_chance(const struct delivery *d)
+{
+	seen_count = 0;
+	ck_assert(d->fault == ERR_OK || d->fault == ERR_INPUT || d->fault == ERR_FULL);
+	ck_assert_uint_le(d->message.body.len, CHANNEL_BODY_MAX_BYTES);
+	if (rig_dice() % 4 == 0)
+		consumer_reject(&con, d->tag);
+	else
+		consumer_ack(&con, d->tag);
+}
+
+START_TEST(mutants_of_deliveries_are_taken_or_refused)
+{
+	unsigned refused = 0;
+	uint64_t tag = 0;
+
+	within_delivery = settle_by_chance;
+	must_be_ready();
+	for (int i = 0; i < MUTANTS; i++) {
+		put_delivery(++tag);
+		if (rig_dice() % 8 == 0)
+			wire_put_plain(&rig.wire, 1, WIRE_CANCEL);
+		if (rig_say_mutant(&rig) == ERR_OK && channel_is_ready(&con.channel) &&
+			rig_dice() % 16 != 0)
+			continue;
+		refused++;
+		turn();
+		channel_down(&con.channel, ERR_PROTOCOL);
+		ck_assert_uint_eq(con.held_count, 0);
+		ck_assert_uint_eq(con.settled_count, 0);
+		buf_clear(&rig.out);
+		rig.read = 0;
+		tag = 0;
+		must_be_ready();
+	}
+	ck_assert_uint_gt(refused, MUTANTS / 20);
+	ck_assert_uint_gt(con.counters.delivered, MUTANTS / 4);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("consumer");
@@ -639,7 +683,8 @@ int main(void)
 	TCase *lazily = tcase_create("lazily");
 	TCase *lost = tcase_create("losses");
 	TCase *draining = tcase_create("draining");
-	TCase *all[] = { deliveries, settling, lost, draining };
+	TCase *anything = tcase_create("anything at all");
+	TCase *all[] = { deliveries, settling, lost, draining, anything };
 
 	for (size_t i = 0; i < ARRAY_COUNT(all); i++) {
 		tcase_add_checked_fixture(all[i], set_up, tear_down);
@@ -676,5 +721,6 @@ int main(void)
 	tcase_add_test(
 		draining, a_drain_while_the_channel_is_set_up_ends_soon_but_not_from_inside);
 	tcase_add_test(draining, the_consumer_may_go_from_within_on_drained);
+	tcase_add_test(anything, mutants_of_deliveries_are_taken_or_refused);
 	return unit_run(s);
 }

@@ -615,6 +615,49 @@ START_TEST(only_what_is_confirmed_is_mandatory)
 }
 END_TEST
 
+/* ---- anything at all ---- */
+
+enum { MUTANTS = 20000 };
+
+START_TEST(mutants_of_confirms_and_returns_are_taken_or_refused)
+{
+	unsigned refused = 0;
+	unsigned next = 0;
+
+	must_be_ready();
+	for (int i = 0; i < MUTANTS; i++) {
+		unsigned which = next % WINDOW;
+
+		times[which] = 0;
+		order_count = 0;
+		if (put(which) == ERR_OK)
+			next++;
+		if (rig_dice() % 4 == 0)
+			put_return(which);
+		wire_put_confirm(&rig.wire, 1, rig_dice() % 4 == 0 ? WIRE_NACK : WIRE_ACK,
+			pub.next_tag - 1, rig_dice() % 2 == 0);
+		enum err err = rig_say_mutant(&rig);
+
+		ck_assert(err == ERR_OK || err == ERR_PROTOCOL);
+		ck_assert_uint_le(publisher_in_flight(&pub), WINDOW);
+		buf_clear(&rig.out);
+		rig.read = 0;
+		if (err == ERR_OK && channel_is_ready(&pub.channel))
+			continue;
+		refused++;
+		channel_down(&pub.channel, ERR_PROTOCOL);
+		ck_assert_uint_eq(publisher_in_flight(&pub), 0);
+		next = 0;
+		must_be_ready();
+	}
+	ck_assert_uint_gt(refused, MUTANTS / 20);
+	const struct publisher_counters *n = &pub.counters;
+
+	ck_assert_uint_eq(n->published, n->confirmed + n->nacked + n->returned + n->unknown +
+						publisher_in_flight(&pub));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("publisher");
@@ -624,7 +667,8 @@ int main(void)
 	TCase *losses = tcase_create("losses");
 	TCase *time = tcase_create("time");
 	TCase *bare = tcase_create("without confirms");
-	TCase *all[] = { confirms, returns, limits, losses, time };
+	TCase *anything = tcase_create("anything at all");
+	TCase *all[] = { confirms, returns, limits, losses, time, anything };
 
 	for (size_t i = 0; i < ARRAY_COUNT(all); i++) {
 		tcase_add_checked_fixture(all[i], set_up, tear_down);
@@ -660,5 +704,6 @@ int main(void)
 	tcase_add_test(time, a_publish_that_is_young_is_waited_for);
 	tcase_add_test(bare, without_confirms_a_publish_is_done_when_it_is_sent);
 	tcase_add_test(bare, only_what_is_confirmed_is_mandatory);
+	tcase_add_test(anything, mutants_of_confirms_and_returns_are_taken_or_refused);
 	return unit_run(s);
 }

@@ -54,7 +54,39 @@ void rig_up(struct rig *r)
 	channel_up(r->ch, r->codec, &r->out, RIG_FRAME_MAX);
 }
 
-enum err rig_say(struct rig *r)
+uint64_t rig_dice(void)
+{
+	static uint64_t state = 0x9e3779b97f4a7c15;
+
+	/* xorshift64* */
+	state ^= state >> 12;
+	state ^= state << 25;
+	state ^= state >> 27;
+	return state * 2685821657736338717ull;
+}
+
+static void mutate(struct buf *said, struct frame *frame)
+{
+	static const enum frame_type types[] = { FRAME_METHOD, FRAME_HEADER, FRAME_BODY,
+		FRAME_HEARTBEAT };
+	static const uint8_t edges[] = { 0, 1, 0x7f, 0x80, 0xfe, 0xff, 'F', 'A' };
+
+	if (rig_dice() % 16 == 0)
+		frame->type = types[rig_dice() % ARRAY_COUNT(types)];
+	if (rig_dice() % 16 == 0)
+		frame->payload.len = rig_dice() % (frame->payload.len + 1);
+	for (uint64_t n = rig_dice() % 3; n > 0 && frame->payload.len > 0; n--) {
+		size_t at = (size_t)(frame->payload.at - said->at) +
+			    rig_dice() % frame->payload.len;
+
+		said->at[at] = (char)(rig_dice() % 2 == 0 ? rig_dice()
+							  : edges[rig_dice() % sizeof(edges)]);
+	}
+}
+
+enum rig_honesty { RIG_HONEST = 0, RIG_MUTANT };
+
+static enum err say(struct rig *r, enum rig_honesty honesty)
 {
 	/* A buffer of its own, as the connection's is: it may be gone after the frame. */
 	struct buf said = r->wire.out;
@@ -69,10 +101,22 @@ enum err rig_say(struct rig *r)
 			frame_next(left, AMQP_FRAME_MAX_BYTES, &frame, &taken), ERR_OK);
 		ck_assert_uint_gt(taken, 0);
 		left = span_after(left, taken);
+		if (honesty == RIG_MUTANT)
+			mutate(&said, &frame);
 		err = channel_take(r->ch, &frame);
 	}
 	buf_fini(&said);
 	return err;
+}
+
+enum err rig_say(struct rig *r)
+{
+	return say(r, RIG_HONEST);
+}
+
+enum err rig_say_mutant(struct rig *r)
+{
+	return say(r, RIG_MUTANT);
 }
 
 struct wire_frame must_hear(struct rig *r)

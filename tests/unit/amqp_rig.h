@@ -41,6 +41,13 @@ enum err rig_say(struct rig *r);
 #define must_say(r) ck_assert_int_eq(rig_say(r), ERR_OK)
 #define must_say_wrong(r) ck_assert_int_eq(rig_say(r), ERR_PROTOCOL)
 
+/* The same, but some bytes of it are others, and some frames of another type. Frames stay whole:
+ * what cannot be cut into frames never comes to a channel. */
+enum err rig_say_mutant(struct rig *r);
+
+/* The same numbers in each run. */
+uint64_t rig_dice(void);
+
 /* The next frame that the channel sent. */
 struct wire_frame must_hear(struct rig *r);
 

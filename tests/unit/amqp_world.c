@@ -86,6 +86,7 @@ void world_init(struct world *w, enum world_lanes lanes)
 	memset(w, 0, sizeof(*w));
 	the_world = w;
 	w->lanes = lanes;
+	w->user_id = "web.web1.g1";
 	/* The first loop of a process opens two descriptors that libuv keeps. */
 	stage_init(&w->stage);
 	stage_fini(&w->stage);
@@ -153,7 +154,7 @@ enum err world_publish(struct world *w)
 {
 	struct message m = {
 		.type = span_of("order.place"),
-		.user_id = span_of("web.web1.g1"),
+		.user_id = span_of(w->user_id),
 		.body = span_of("{}"),
 	};
 

@@ -24,6 +24,7 @@ struct world {
 	struct consumer sub;
 	struct publish publishes[WORLD_PUBLISHES];
 	unsigned next_publish;
+	const char *user_id; /* of what it publishes; web.web1.g1 */
 	unsigned changes;
 	enum connection_state path[WORLD_PATH_MAX]; /* the first states */
 	unsigned stopped;

@@ -6,6 +6,9 @@ if(NOT SALLYPORT_SANITIZE)
 	endforeach()
 	add_test(NAME scripts/shop COMMAND python3 ${PROJECT_SOURCE_DIR}/tests/scripts/shop_test.py)
 	set_tests_properties(scripts/shop PROPERTIES LABELS scripts TIMEOUT 120)
+	add_test(NAME scripts/docs COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/docs-test.sh)
+	set_tests_properties(scripts/docs PROPERTIES LABELS scripts TIMEOUT 120
+		ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 endif()
 add_test(NAME scripts/dev COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/dev-test.sh)
 set_tests_properties(scripts/dev PROPERTIES LABELS scripts TIMEOUT 300

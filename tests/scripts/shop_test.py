@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 
 from sallyport import Sallyport, Trouble  # noqa: E402
 from worker import Call  # noqa: E402
+from worker import Call  # noqa: E402
 
 
 def start(*arguments):
@@ -41,6 +42,17 @@ class UnixClient(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(10)
         self.sock.connect(self.path)
+
+
+class CallTest(unittest.TestCase):
+    def test_the_ordering_key_is_decoded(self):
+        for sent, meant in (("c-7", "c-7"), ("z%C3%BCrich%205%25", "z\u00fcrich 5%"), ("1+1", "1+1")):
+            self.assertEqual(Call("order.place", {"sallyport-key": sent}).key, meant)
+        self.assertIsNone(Call("order.place", {}).key)
+
+    def test_a_key_that_is_no_text_is_refused(self):
+        with self.assertRaises(ValueError):
+            Call("order.place", {"sallyport-key": "%FF"})
 
 
 class HandlersTest(unittest.TestCase):

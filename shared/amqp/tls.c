@@ -40,6 +40,7 @@ static enum err input_error(struct tls_why *why, const char *file, const char *w
 
 	snprintf(text, sizeof(text), "%s: %s", file, what);
 	why_from_queue(why, text);
+	why->file = file;
 	return ERR_INPUT;
 }
 

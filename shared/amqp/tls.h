@@ -19,6 +19,8 @@ enum { TLS_WHY_BYTES = 256, TLS_NAME_MAX_BYTES = 64 };
 /* Why something failed, in one line fit for the log. */
 struct tls_why {
 	char at[TLS_WHY_BYTES];
+	const char *
+		file; /* of tls_identity_open(): the one of its paths that is wrong, else NULL */
 };
 
 struct tls_paths {

@@ -502,6 +502,28 @@ enum err options_load(
 	return err;
 }
 
+unsigned options_line(const char *path, const char *key)
+{
+	struct buf text;
+	unsigned line = 0;
+	unsigned found = 0;
+
+	buf_init(&text, OPTIONS_MAX_FILE_BYTES);
+	if (file_read(path, &text) == ERR_OK) {
+		struct span rest = buf_span(&text);
+
+		while (rest.len > 0 && found == 0) {
+			struct span value = text_cut(&rest, '\n');
+
+			line++;
+			if (span_is(text_trim(text_cut(&value, '=')), key))
+				found = line;
+		}
+	}
+	buf_fini(&text);
+	return found;
+}
+
 void options_free(const struct options *options, void *config)
 {
 	for (size_t i = 0; i < options->count; i++) {

@@ -81,6 +81,10 @@ WARN_UNUSED enum err options_load(
 WARN_UNUSED enum err options_parse(const struct options *options, struct span text,
 	const char *file, const char *folder, struct report *report, void *config);
 
+/* The line of `path` on which `key` stands, for mistakes that show only later; 0 when it stands on none.
+ * Blocks:  reading the file. */
+unsigned options_line(const char *path, const char *key);
+
 /* Frees what the fields of the table own and zeroes these fields. Harmless on zeroed ones. */
 void options_free(const struct options *options, void *config);
 

@@ -11,13 +11,12 @@
 
 enum { RETRY_FIRST_MS = 50 };
 
-/* A mistake about a value of the config file; its line was checked and is not known any more.
- */
+/* A mistake about a value that the table of options could not judge. */
 static void mistake(struct report *report, const char *file, const char *key, const char *value,
 	const char *text)
 {
-	report_add(report, file, 0, 0, span_of(key), "\"%s\": %s", text_show(span_of(value)).at,
-		text);
+	report_add(report, file, options_line(file, key), 0, span_of(key), "\"%s\": %s",
+		text_show(span_of(value)).at, text);
 }
 
 static void read_brokers(struct site *s, const struct site_config *config, const char *file,
@@ -43,9 +42,13 @@ static enum err read_identity(struct site *s, const struct site_config *config,
 	};
 	struct tls_why why;
 	enum err err = tls_identity_open(&paths, &s->identity, &why);
+	const char *key = why.file == paths.ca    ? "tls.ca"
+			  : why.file == paths.key ? "tls.key"
+						  : "tls.certificate";
 
 	if (err == ERR_INPUT)
-		report_add(report, file, 0, 0, span_of("tls"), "%s", why.at);
+		report_add(
+			report, file, options_line(file, key), 0, span_of(key), "%s", why.at);
 	return err == ERR_NOMEM ? ERR_NOMEM : ERR_OK;
 }
 
@@ -146,7 +149,8 @@ void site_expect_identity(const struct site *s, const char *realm, const char *n
 		text_parse_u64(span_of(identity + len), &generation) == ERR_OK &&
 		generation > 0)
 		return;
-	report_add(report, file, 0, 0, span_of("tls.certificate"),
+	report_add(report, file, options_line(file, "tls.certificate"), 0,
+		span_of("tls.certificate"),
 		"%s is the certificate of \"%s\"; needed is one of %s<N>",
 		config->tls_certificate, text_show(span_of(identity)).at, expected);
 }

@@ -20,7 +20,6 @@ sys.dont_write_bytecode = True
 
 from sallyport import Sallyport, Trouble  # noqa: E402
 from worker import Call  # noqa: E402
-from worker import Call  # noqa: E402
 
 
 def start(*arguments):

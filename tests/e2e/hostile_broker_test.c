@@ -39,8 +39,10 @@ static void must_start_fake(fake_script script, void *arg)
 	must_format(key, sizeof key, "%s/broker.key", passage.folder);
 	must_fakebroker_start(&fake, script, arg, passage.ca, certificate, key);
 	passage.ports[0] = fake.port;
-	must_passage_configure(
-		&passage, "border.retry_longest = 50ms\nborder.handshake_timeout = 1s\n");
+	/* A channel with nothing to set up says its first word with a heartbeat. */
+	must_passage_configure(&passage,
+		"border.retry_longest = 50ms\nborder.handshake_timeout = 1s\n"
+		"border.heartbeat = 1\n");
 }
 
 static unsigned attack_count(void)

@@ -8,7 +8,8 @@ target_include_directories(amqp_rig PUBLIC ${CMAKE_CURRENT_LIST_DIR})
 target_link_libraries(amqp_rig PUBLIC amqp PkgConfig::CHECK)
 
 foreach(room codec channel publisher consumer connection tls)
-	unit_test(NAME amqp_${room} SOURCES amqp_${room}_test.c LIBS amqp_rig testlib OpenSSL::SSL)
+	unit_test(NAME amqp_${room} SOURCES amqp_${room}_test.c LIBS amqp_rig testlib OpenSSL::SSL
+		TIMEOUT 300)
 endforeach()
 
 # The one that needs a broker starts it itself, once: it takes most of the time.

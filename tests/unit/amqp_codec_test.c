@@ -1102,6 +1102,29 @@ START_TEST(the_deepest_nesting_of_a_frame_costs_little)
 }
 END_TEST
 
+START_TEST(the_deepest_nesting_of_server_properties_is_read_too)
+{
+	static const char types[] = "FA";
+
+	for (const char *type = types; *type != '\0'; type++) {
+		wire_clear(&wire);
+		wire_method_begin(&wire, 0, WIRE_START);
+		wire_octet(&wire, 0);
+		wire_octet(&wire, 9);
+		size_t from = wire_from(&wire);
+
+		ck_assert_uint_gt(put_nested("deep", *type), 1300);
+		wire_until(&wire, from);
+		wire_longstr(&wire, "EXTERNAL");
+		wire_longstr(&wire, "en_US");
+		wire_frame_end(&wire);
+		struct method m = must_decode(METHOD_CONNECTION_START);
+
+		ck_assert(span_is(m.mechanisms, "EXTERNAL"));
+	}
+}
+END_TEST
+
 START_TEST(a_table_that_lies_about_its_size_spoils_the_message)
 {
 	static const uint32_t lies[] = { 1, 2, 100, 8000, 0x7fffffff, 0xffffffff };
@@ -1285,6 +1308,7 @@ int main(void)
 	tcase_add_test(properties, tables_within_our_headers_are_refused);
 	tcase_add_test(properties, a_type_that_does_not_exist_spoils_the_message);
 	tcase_add_test(properties, the_deepest_nesting_of_a_frame_costs_little);
+	tcase_add_test(properties, the_deepest_nesting_of_server_properties_is_read_too);
 	tcase_add_test(properties, a_table_that_lies_about_its_size_spoils_the_message);
 	tcase_add_test(properties, more_words_of_property_flags_than_exist_do_no_harm);
 	tcase_add_test(anything, two_hundred_thousand_mutants_are_read_or_refused);

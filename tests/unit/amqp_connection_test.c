@@ -31,14 +31,16 @@ enum { SOON_MS = 10000 };
 
 static struct world w;
 static struct fakebroker fake;
-static atomic_uint gate;  /* scripts wait for it, or raise it */
-static atomic_uint count; /* of whatever a script counts */
+static atomic_uint gate;    /* scripts wait for it, or raise it */
+static atomic_uint count;   /* of whatever a script counts */
+static atomic_bool is_over; /* scripts may end */
 
 static void set_up(void)
 {
 	must_enter_test();
 	atomic_store(&gate, 0);
 	atomic_store(&count, 0);
+	atomic_store(&is_over, false);
 }
 
 /* The world against a fake broker that runs the script. */
@@ -52,6 +54,7 @@ static void begin(enum world_lanes lanes, fake_script script, void *arg)
 /* Both come to their end; a script that did not get what it wanted fails the test. */
 static void end(void)
 {
+	atomic_store(&is_over, true);
 	const char *failure = fakebroker_stop(&fake);
 
 	ck_assert_msg(failure == NULL, "the broker, %s", failure == NULL ? "" : failure);
@@ -67,7 +70,7 @@ static bool gate_is_open(void *arg)
 /* A script waits for the test. */
 static void wait_for_gate(struct fake *f, unsigned at_least)
 {
-	while (atomic_load(&gate) < at_least && !f->broker->is_stopping)
+	while (atomic_load(&gate) < at_least && !atomic_load(&is_over))
 		fake_be_silent(f, 2);
 }
 
@@ -807,7 +810,7 @@ static void beat_only(struct fake *f, void *arg)
 		return;
 	wire_init(&bytes);
 	wire_put_heartbeat(&bytes);
-	while (!f->is_broken && !f->broker->is_stopping) {
+	while (!f->is_broken && !atomic_load(&is_over)) {
 		(void)fake_send(f, wire_span(&bytes).at, wire_span(&bytes).len);
 		fake_be_silent(f, 900);
 	}

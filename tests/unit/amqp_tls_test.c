@@ -598,8 +598,9 @@ START_TEST(a_broker_of_another_authority_is_not_spoken_to)
 	must_reach(&w.stage, is_waiting, &w, SOON_MS);
 	ck_assert_int_eq(w.con.fault.err, ERR_TLS);
 	ck_assert_ptr_nonnull(strstr(w.con.fault.text, "certificate"));
-	ck_assert_uint_eq(fake.reached[FAKE_TLS_DONE], 0);
+	ck_assert_uint_eq(w.con.counters.opened, 0);
 	end_world();
+	ck_assert_uint_eq(fake.reached[FAKE_TLS_DONE], 0);
 }
 END_TEST
 

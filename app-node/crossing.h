@@ -2,8 +2,9 @@
  * out.
  *
  * What came through here came from that host, whatever its headers say: the connection is the
- * proof. Layer: app-node. Uses: base, loop, message, amqp. Never: http, the contract. Thread:
- * the loop's. */
+ * proof.
+ * Layer: app-node. Uses: base, loop, message, amqp. Never: http, the contract. Thread: the
+ * loop's. */
 #ifndef SALLYPORT_NODE_CROSSING_H
 #define SALLYPORT_NODE_CROSSING_H
 

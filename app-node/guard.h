@@ -2,8 +2,9 @@
  * further.
  *
  * Pure: facts in, verdict out, cheapest question first. Nothing is believed that the connection
- * or the contract does not back. Layer: app-node. Uses: base, contract, message. Never: a loop,
- * a socket, amqp. Thread: any. */
+ * or the contract does not back.
+ * Layer: app-node. Uses: base, contract, message. Never: a loop, a socket, amqp. Thread: any.
+ */
 #ifndef SALLYPORT_NODE_GUARD_H
 #define SALLYPORT_NODE_GUARD_H
 

@@ -3,8 +3,9 @@
  *
  * Calls are run at most once by this node: a redelivered one may have run, so it is answered,
  * not run. Sends are run until they succeed, are refused, or their retries are used up; then
- * the broker's dead-letter queue has them. Layer: app-node. Uses: base, loop, contract,
- * message, http, crossing, dispatch. Thread: the loop's. */
+ * the broker's dead-letter queue has them.
+ * Layer: app-node. Uses: base, loop, contract, message, http, crossing, dispatch. Thread: the
+ * loop's. */
 #ifndef SALLYPORT_NODE_JOB_H
 #define SALLYPORT_NODE_JOB_H
 
@@ -46,7 +47,7 @@ struct jobs {
 	struct dispatch dispatch;
 	struct jobs_by_id by_id;
 	bool is_starting; /* run_what_may() is at work, or must not be */
-	bool is_holding;        /* no send is started any more */
+	bool is_holding;  /* no send is started any more */
 	struct timer idle_check;
 	struct hist handler_us; /* one run of a handler */
 	struct jobs_counters counters;

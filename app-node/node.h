@@ -48,8 +48,10 @@ static inline bool node_is_ready(const struct node_daemon *n)
 /* Runs until SIGTERM or SIGINT has been obeyed: a program_run_fn.
  *
  * Takes:   node_config, a struct node_config, and site are borrowed; ready_fd (-1: none)
- * becomes ours. Returns: ERR_OK after an orderly stop; any other error if it could not start,
- * with a log line. Blocks:  for the daemon's whole life. */
+ *          becomes ours.
+ * Returns: ERR_OK after an orderly stop; any other error if it could not start, with a log
+ *          line.
+ * Blocks:  for the daemon's whole life. */
 WARN_UNUSED enum err node_run(const void *node_config, const struct site *site, int ready_fd);
 
 #endif

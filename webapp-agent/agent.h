@@ -38,8 +38,10 @@ struct agent {
 /* Runs until SIGTERM or SIGINT has been obeyed: a program_run_fn.
  *
  * Takes:   agent_config, a struct agent_config, and site are borrowed; ready_fd (-1: none)
- * becomes ours. Returns: ERR_OK after an orderly stop; any other error if it could not start,
- * with a log line. Blocks:  for the daemon's whole life. */
+ *          becomes ours.
+ * Returns: ERR_OK after an orderly stop; any other error if it could not start, with a log
+ *          line.
+ * Blocks:  for the daemon's whole life. */
 WARN_UNUSED enum err agent_run(const void *agent_config, const struct site *site, int ready_fd);
 
 #endif

@@ -46,8 +46,8 @@ struct border {
 	struct border_counters counters;
 };
 
-/* Takes:   config as link_init(). Returns: ERR_OK, ERR_INPUT, ERR_NOMEM; border_fini() in any
- * case. */
+/* Takes:   config as link_init().
+ * Returns: ERR_OK, ERR_INPUT, ERR_NOMEM; border_fini() in any case. */
 WARN_UNUSED enum err border_init(struct border *b, struct loop *l,
 	const struct border_config *config, const struct border_events *events, void *arg);
 void border_fini(struct border *b);

@@ -5,8 +5,9 @@
  * joins it, or gets the outcome that is kept. An errand whose outcome did not come in time has
  * lapsed: asked for again it goes out again under the same message id, so that handlers can
  * know it. So has one whose outcome was "not now" or "it failed": only results and refusals are
- * kept. Layer: webapp-agent. Uses: base, loop, message, http. Never: amqp, the contract.
- * Thread: the loop's. */
+ * kept.
+ * Layer: webapp-agent. Uses: base, loop, message, http. Never: amqp, the contract. Thread: the
+ * loop's. */
 #ifndef SALLYPORT_AGENT_ERRAND_H
 #define SALLYPORT_AGENT_ERRAND_H
 
@@ -95,9 +96,9 @@ enum errand_match {
 /* Finds or makes the errand for a request and puts rq among its waiters.
  *
  * Takes:   key "" for none, at most ERRAND_KEY_MAX_BYTES; rq is held (http_request_hold) unless
- * an error comes back. Returns: ERR_OK with *out and *match; ERR_CONFLICT (the key is known
- * with other content); ERR_FULL (max_waiting); ERR_NOMEM. After an error rq is the caller's to
- * answer. */
+ *          an error comes back.
+ * Returns: ERR_OK with *out and *match; ERR_CONFLICT (the key is known with other content);
+ *          ERR_FULL (max_waiting); ERR_NOMEM. After an error rq is the caller's to answer. */
 WARN_UNUSED enum err errand_for(struct errands *all, struct span key,
 	const struct digest *content, struct http_request *rq, struct errand **out,
 	enum errand_match *match);

@@ -3,8 +3,8 @@
  *
  * Puts the frames of a content (method, header, bodies) together and hands the whole to its
  * owner, a publisher or a consumer. Knows no socket: it writes into the connection's output
- * buffer. Layer: amqp. Uses: base, loop, codec. Never: transport, connection. Thread: the
- * loop's. */
+ * buffer.
+ * Layer: amqp. Uses: base, loop, codec. Never: transport, connection. Thread: the loop's. */
 #ifndef SALLYPORT_AMQP_CHANNEL_H
 #define SALLYPORT_AMQP_CHANNEL_H
 

@@ -4,8 +4,8 @@
  * Tries a list of brokers in turn with back-off and jitter, speaks SASL EXTERNAL over mutual
  * TLS (plain TCP only for tests), keeps heartbeats both ways. What it carries is the business
  * of its channels' owners. Publish and consume on different connections: a broker in an alarm
- * stops reading from whoever publishes, acknowledgements included. Layer: amqp. Uses: base,
- * loop, transport, channel, codec. Thread: the loop's. */
+ * stops reading from whoever publishes, acknowledgements included.
+ * Layer: amqp. Uses: base, loop, transport, channel, codec. Thread: the loop's. */
 #ifndef SALLYPORT_AMQP_CONNECTION_H
 #define SALLYPORT_AMQP_CONNECTION_H
 
@@ -114,9 +114,9 @@ void connection_add(struct connection *c, struct channel *ch);
 void connection_start(struct connection *c);
 
 /* Says connection.close, waits a second at most for its answer, ends DOWN. Takes effect as soon
- * as the present callback is over, so it may be called from inside all of them. Fires:
- * on_stopped once, later, never from inside; the connection may be freed inside. Idempotent:
- * only the first on_stopped counts. */
+ * as the present callback is over, so it may be called from inside all of them.
+ * Fires:   on_stopped once, later, never from inside; the connection may be freed inside.
+ *          Idempotent: only the first on_stopped counts. */
 void connection_stop(struct connection *c, connection_stopped_fn on_stopped, void *arg);
 
 /* Gives the present connection up and dials again after the back-off. Fires nothing when DOWN,

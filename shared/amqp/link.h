@@ -2,8 +2,8 @@
  * together.
  *
  * A broker in an alarm stops reading from connections that publish; on a pair of their own,
- * what is consumed goes on meanwhile. Layer: amqp. Uses: base, loop, connection. Thread: the
- * loop's. */
+ * what is consumed goes on meanwhile.
+ * Layer: amqp. Uses: base, loop, connection. Thread: the loop's. */
 #ifndef SALLYPORT_AMQP_LINK_H
 #define SALLYPORT_AMQP_LINK_H
 

@@ -73,12 +73,13 @@ static inline bool publisher_is_ready(const struct publisher *p)
 /* Publishes one message; it leaves at the end of the loop's turn.
  *
  * Takes:   m is borrowed for the call. req stays yours and must not move until on_done; it must
- * be NULL where config.window is 0, and must not be otherwise. Returns: ERR_OK: on_done fires
- * exactly once (with confirms). ERR_LINK: not ready now. ERR_FULL: the window or the backlog is
- * full. After an error nothing was sent and on_done never fires. Fires:   on_done on the loop
- * thread, never from inside this call: ERR_OK (the broker has it), ERR_FULL (nack: it has not,
- * later it may), ERR_REFUSED (returned: no queue), ERR_LINK (the link was lost: fate unknown).
- */
+ *          be NULL where config.window is 0, and must not be otherwise.
+ * Returns: ERR_OK: on_done fires exactly once (with confirms). ERR_LINK: not ready now.
+ *          ERR_FULL: the window or the backlog is full. After an error nothing was sent and
+ *          on_done never fires.
+ * Fires:   on_done on the loop thread, never from inside this call: ERR_OK (the broker has it),
+ *          ERR_FULL (nack: it has not, later it may), ERR_REFUSED (returned: no queue),
+ *          ERR_LINK (the link was lost: fate unknown). */
 WARN_UNUSED enum err publisher_put(
 	struct publisher *p, const struct message *m, struct publish *req);
 

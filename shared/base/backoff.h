@@ -1,8 +1,8 @@
 /* backoff.h - how long to wait before the next try: doubling, capped, with full jitter.
  *
  * The wait is drawn evenly from [first_ms, ceiling), the ceiling doubling with every failure,
- * so a hundred daemons that lost one broker do not come back in step. Layer: base. Uses: libc.
- */
+ * so a hundred daemons that lost one broker do not come back in step.
+ * Layer: base. Uses: libc. */
 #ifndef SALLYPORT_BASE_BACKOFF_H
 #define SALLYPORT_BASE_BACKOFF_H
 

@@ -12,8 +12,8 @@
 
 /* Appends the whole file to `out`, which must have room for its max_bytes.
  * Returns: ERR_OK; ERR_FULL (larger than the buf may grow); ERR_NOMEM; else the translated
- * errno (ERR_NOT_FOUND, ERR_IO …), with errno itself left set for the message. Blocks: reading.
- */
+ *          errno (ERR_NOT_FOUND, ERR_IO …), with errno itself left set for the message.
+ * Blocks:  reading. */
 WARN_UNUSED enum err file_read(const char *path, struct buf *out);
 
 #endif

@@ -83,8 +83,8 @@ struct contract {
 
 /* Takes:   path is the file; the name in the report is the path as given.
  * Returns: ERR_OK; ERR_INPUT with every mistake of the file in the report (a file that cannot
- * be read is a mistake too); ERR_NOMEM. Without ERR_OK out is zeroed. Blocks:  reading the
- * file. */
+ *          be read is a mistake too); ERR_NOMEM. Without ERR_OK out is zeroed.
+ * Blocks:  reading the file. */
 WARN_UNUSED enum err contract_load(
 	const char *path, struct report *report, struct contract *out);
 

@@ -2,8 +2,8 @@
  *
  * Strict: size capped before a byte is parsed, UTF-8, no key twice in an object, nesting
  * capped, one value and nothing behind it, numbers in the range of a 64-bit integer or a finite
- * double, no \u0000. Layer: contract. Uses: base, jansson (fenced in json.c). Thread: any, one
- * document each. */
+ * double, no \u0000.
+ * Layer: contract. Uses: base, jansson (fenced in json.c). Thread: any, one document each. */
 #ifndef SALLYPORT_CONTRACT_JSON_H
 #define SALLYPORT_CONTRACT_JSON_H
 

@@ -21,9 +21,10 @@ struct ask {
 };
 
 /* Takes:   everything is borrowed for the call. The answer's body is appended to `out`; without
- * an answer, a sentence that says why there is none. Returns: ERR_OK and *status_out; ERR_INPUT
- * (the socket's path or a header is impossible); any other error when no answer came. Blocks:
- * until the answer or the timeout. */
+ *          an answer, a sentence that says why there is none.
+ * Returns: ERR_OK and *status_out; ERR_INPUT (the socket's path or a header is impossible); any
+ *          other error when no answer came.
+ * Blocks:  until the answer or the timeout. */
 WARN_UNUSED enum err ask_daemon(const struct ask *ask, struct buf *out, unsigned *status_out);
 
 #endif

@@ -3,8 +3,8 @@
  * Two ways, both or none may be in use: a pipe whose number came on the command line gets the
  * line "ready" once and is closed; the service manager's socket ($NOTIFY_SOCKET, see
  * sd_notify(3)) gets its messages. Nobody listening is no reason to stop: failures are logged
- * and forgotten. Layer: daemon. Uses: base. Thread: the owner's. SIGPIPE must be ignored by the
- * process. */
+ * and forgotten.
+ * Layer: daemon. Uses: base. Thread: the owner's. SIGPIPE must be ignored by the process. */
 #ifndef SALLYPORT_DAEMON_READY_H
 #define SALLYPORT_DAEMON_READY_H
 
@@ -23,9 +23,9 @@ struct ready {
 };
 
 /* Takes:   fd (-1: none) becomes ours. notify_socket is the value of $NOTIFY_SOCKET or NULL;
- * the caller removes it from the environment, so that no child speaks for us. Returns: ERR_OK;
- * ERR_INPUT when the address of the socket makes no sense (the service manager will not hear
- * from us; everything else works). ready_fini() in any case. */
+ *          the caller removes it from the environment, so that no child speaks for us.
+ * Returns: ERR_OK; ERR_INPUT when the address of the socket makes no sense (the service manager
+ *          will not hear from us; everything else works). ready_fini() in any case. */
 WARN_UNUSED enum err ready_init(struct ready *r, int fd, const char *notify_socket);
 
 /* Closes what is open, without telling anything. */

@@ -2,8 +2,9 @@
  *
  * A request is sent once. If its connection breaks before the answer is whole, the caller
  * learns that its fate is unknown (ERR_FATE) and decides; nothing is ever sent again in
- * silence. Layer: http. Uses: base, loop, libcurl (fenced in client.c). Never: another machine.
- * Thread: the loop's. */
+ * silence.
+ * Layer: http. Uses: base, loop, libcurl (fenced in client.c). Never: another machine. Thread:
+ * the loop's. */
 #ifndef SALLYPORT_HTTP_CLIENT_H
 #define SALLYPORT_HTTP_CLIENT_H
 

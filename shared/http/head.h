@@ -1,7 +1,8 @@
 /* head.h - whether the head of a request can be served: judged before its body is read.
  *
  * Stricter than the library, which tolerates what another reader of the same bytes may
- * understand differently. Layer: http. Uses: base. Never: a socket. Thread: any. */
+ * understand differently.
+ * Layer: http. Uses: base. Never: a socket. Thread: any. */
 #ifndef SALLYPORT_HTTP_HEAD_H
 #define SALLYPORT_HTTP_HEAD_H
 
@@ -50,9 +51,8 @@ WARN_UNUSED enum err head_method_parse(const char *text, enum http_method *out);
 bool head_target_is_fine(const char *target);
 
 /* Percent-decodes in place, and strictly: %00 would cut the text short for everybody who comes
- * after. Returns: ERR_OK and the length in *out_len, or ERR_INPUT; text then ends where it
- * broke.
- */
+ * after.
+ * Returns: ERR_OK and the length in *out_len, or ERR_INPUT; text then ends where it broke. */
 WARN_UNUSED enum err head_unescape(char *text, size_t *out_len);
 
 #endif

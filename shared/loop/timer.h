@@ -2,8 +2,8 @@
  * uv_timer_t.
  *
  * A call has a deadline, a publish a confirm time-out: many, short-lived, mostly cancelled.
- * These live inside their owner, who may free them right after timer_cancel(). Layer: loop.
- * Uses: base, libuv. Thread: the loop's. */
+ * These live inside their owner, who may free them right after timer_cancel().
+ * Layer: loop. Uses: base, libuv. Thread: the loop's. */
 #ifndef SALLYPORT_LOOP_TIMER_H
 #define SALLYPORT_LOOP_TIMER_H
 

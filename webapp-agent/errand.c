@@ -35,10 +35,11 @@ static bool is_kept(enum errand_state state)
 	return state == ERRAND_LAPSED || state == ERRAND_DONE;
 }
 
-/* A result or a refusal. Whatever else was answered may be different the next time. */
+/* "Not now" and "nobody knows" may be different the next time. Everything else is the outcome of a run
+ * that ended, a failed one too (502): the same id is not run twice. */
 static bool is_final(unsigned status)
 {
-	return status < 500 && status != 429;
+	return status != 429 && status != 503 && status != 504;
 }
 
 #define TO(s) (1u << ERRAND_##s)
@@ -230,9 +231,11 @@ enum err errand_for(struct errands *all, struct span key, const struct digest *c
 		*match = ERRAND_JOINED;
 		return ERR_OK;
 	}
-	/* An errand whose people have left still counts: somebody may have left on purpose. */
+	/* An errand whose people have left still counts: somebody may have left on purpose. But
+	 * who comes back to it makes it no more. */
 	if (all->waiter_count >= all->config.max_waiting ||
-		all->sent_count >= all->config.max_waiting)
+		(all->sent_count >= all->config.max_waiting &&
+			!(is_known && e->state == ERRAND_SENT)))
 		return ERR_FULL;
 	if (!is_known)
 		e = make(all, key, content);
@@ -294,14 +297,20 @@ void errand_done(struct errand *e, unsigned status, const char *content_type, st
 		trim_kept(e->all);
 }
 
-void errand_lapse(struct errand *e, const struct problem *problem)
+static void lapse(struct errand *e, const struct problem *problem)
 {
 	tell_problem(e, problem);
 	move(e, ERRAND_LAPSED);
-	if (has_key(e))
-		trim_kept(e->all);
-	else
+	if (!has_key(e))
 		forget(e);
+}
+
+void errand_lapse(struct errand *e, const struct problem *problem)
+{
+	struct errands *all = e->all;
+
+	lapse(e, problem);
+	trim_kept(all);
 }
 
 void errand_drop(struct errand *e, const struct problem *problem)
@@ -319,6 +328,7 @@ void errands_cancel(struct errands *all, const struct problem *problem)
 	RB_FOREACH_SAFE(e, errands_by_id, &all->by_id, next)
 	{
 		if (e->state == ERRAND_SENT)
-			errand_lapse(e, problem);
+			lapse(e, problem);
 	}
+	trim_kept(all); /* not before: it may forget `next` */
 }

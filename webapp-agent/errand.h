@@ -4,8 +4,7 @@
  * One errand is one message. Whoever asks for the same again under the same Idempotency-Key
  * joins it, or gets the outcome that is kept. An errand whose outcome did not come in time has
  * lapsed: asked for again it goes out again under the same message id, so that handlers can
- * know it. So has one whose outcome was "not now" or "it failed": only results and refusals are
- * kept.
+ * know it. So has one whose outcome was "not now".
  * Layer: webapp-agent. Uses: base, loop, message, http. Never: amqp, the contract. Thread: the
  * loop's. */
 #ifndef SALLYPORT_AGENT_ERRAND_H
@@ -109,8 +108,8 @@ void errand_sent(struct errand *e, uint64_t timeout_ms, void (*on_lapse)(struct 
 /* The errand that waits, or once waited, for the answer to this message; NULL if none. */
 struct errand *errand_find(struct errands *all, const struct id *id);
 
-/* The outcome: answers all who wait. Where there is a key it is kept if it is final (status
- * below 500, but not 429); otherwise e has lapsed. e is gone or kept afterwards. body is copied.
+/* The outcome: answers all who wait. Where there is a key it is kept if it is final (not
+ * 429, 503 or 504); otherwise e has lapsed. e is gone or kept afterwards. body is copied.
  */
 void errand_done(struct errand *e, unsigned status, const char *content_type, struct span body);
 

@@ -430,11 +430,12 @@ static void on_send_settled(struct publish *req, enum err status)
 {
 	struct sending *sending = container_of(req, struct sending, req);
 	struct desk *d = sending->desk;
-	struct errand *e = errand_find(&d->errands, &req->id);
+	struct id id = req->id;
+	struct errand *e = errand_find(&d->errands, &id);
 
-	free(sending);
+	free(sending); /* and req with it */
 	if (e == NULL || e->state == ERRAND_DONE) {
-		log_info("msg=%s event=confirm-late err=\"%s\"", id_format(&req->id).at,
+		log_info("msg=%s event=confirm-late err=\"%s\"", id_format(&id).at,
 			err_text(status));
 	} else if (status == ERR_OK) {
 		tell_accepted(d, e);

@@ -298,8 +298,8 @@ static bool find_errand(
 			SPAN_ARG(asked->key));
 		return false;
 	case ERR_FULL:
-		desk_refuse(d, rq, PROBLEM_OVERLOADED, "%u requests are waiting already",
-			d->errands.waiter_count);
+		desk_refuse(d, rq, PROBLEM_OVERLOADED, "%u requests are under way already",
+			d->config.errands.max_waiting);
 		return false;
 	default:
 		desk_refuse(d, rq, PROBLEM_OVERLOADED, "out of memory");

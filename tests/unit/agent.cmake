@@ -1,0 +1,1 @@
+unit_test(NAME agent_errand SOURCES agent_errand_test.c http_help.c LIBS agent_rooms)

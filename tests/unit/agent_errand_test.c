@@ -99,6 +99,9 @@ static void begin(struct errands_config config)
 
 static void setup(void)
 {
+	memset(&seen, 0, sizeof(seen));
+	at_once = NULL;
+	lapse_count = 0;
 	stage_open(&st);
 	stage_serve(&st, (struct http_server_config){ .on_request = on_request });
 	begin((struct errands_config){ 0 });

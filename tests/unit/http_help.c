@@ -172,14 +172,33 @@ static void on_out_of_time(struct timer *timer)
 	ck_abort_msg("out of time");
 }
 
+/* Looks after all other turns: whoever sets the flag in one of them does not wake the loop. */
+struct look_out {
+	struct turn turn;
+	struct loop *loop;
+	const bool *flag;
+};
+
+static bool on_look(struct turn *turn)
+{
+	struct look_out *look_out = container_of(turn, struct look_out, turn);
+
+	if (*look_out->flag)
+		loop_stop(look_out->loop);
+	return false;
+}
+
 void stage_run_until(struct stage *st, const bool *flag)
 {
+	struct look_out look_out = { .loop = &st->loop, .flag = flag };
 	struct timer limit;
 
 	timer_init(&limit, &st->loop, on_out_of_time);
 	timer_after(&limit, DEADLINE_MS);
+	loop_turn_add(&st->loop, &look_out.turn, on_look);
 	while (!*flag)
 		uv_run(&st->loop.uv, UV_RUN_ONCE);
+	loop_turn_drop(&look_out.turn);
 	timer_cancel(&limit);
 }
 

@@ -95,7 +95,10 @@ static void end_errand(struct desk *d, struct errand *e, enum errand_end end,
 	struct problem problem = make_problem(d, type, detail, format, args);
 
 	va_end(args);
-	log_info("msg=%s event=failed reason=%s after_us=%llu", id_format(&e->id).at,
+	/* What never left this host is counted and told to its caller, no more: while the border is
+	 * away, whoever owns the web process could fill the disk with lines. */
+	log_line(e->state == ERRAND_SENT ? LOG_INFO : LOG_DEBUG,
+		"msg=%s event=failed reason=%s after_us=%llu", id_format(&e->id).at,
 		problem_name(type),
 		(unsigned long long)(e->state == ERRAND_SENT ? clock_mono_us() - e->begun_us
 							     : 0));
@@ -445,8 +448,7 @@ static void on_send_settled(struct publish *req, enum err status)
 	} else if (status == ERR_LINK) {
 		end_errand(d, e, ERRAND_LAPSES, PROBLEM_BORDER_UNAVAILABLE,
 			"the connection broke before the border confirmed; send again under "
-			"the "
-			"same Idempotency-Key");
+			"the same Idempotency-Key");
 	} else {
 		end_errand(d, e, ERRAND_LAPSES, PROBLEM_BORDER_UNAVAILABLE,
 			"the border did not take the message: %s",

@@ -344,7 +344,7 @@ static void complain_unknown(
 			"unknown key; did you mean \"%s\"?", nearest);
 	else
 		report_add(at->report, at->file, at->line, at->column, key,
-			"unknown key; --help lists them all");
+			"unknown key; the command \"example\" lists them all");
 }
 
 static struct span without_comment(struct span line)

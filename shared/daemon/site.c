@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -108,6 +110,23 @@ static void read_group(struct site *s, const struct site_config *config, const c
 			"no such group on this machine, and no number");
 }
 
+static void check_socket_folder(
+	const struct site_config *config, const char *file, struct report *report)
+{
+	char folder[PATH_MAX];
+	struct stat about;
+
+	snprintf(folder, sizeof(folder), "%s", config->api_socket);
+	char *slash = strrchr(folder, '/');
+
+	if (slash == NULL)
+		return; /* the present folder */
+	slash[slash == folder ? 1 : 0] = '\0';
+	if (stat(folder, &about) != 0 || !S_ISDIR(about.st_mode))
+		mistake(report, file, "api.socket", config->api_socket,
+			"its folder must be there");
+}
+
 enum err site_open(const struct site_config *config, const char *file, struct report *report,
 	struct site *out)
 {
@@ -115,6 +134,7 @@ enum err site_open(const struct site_config *config, const char *file, struct re
 	read_brokers(out, config, file, report);
 	read_users(out, config, file, report);
 	read_group(out, config, file, report);
+	check_socket_folder(config, file, report);
 	if (log_level_parse(span_of(config->log_level), &out->log_level) != ERR_OK)
 		mistake(report, file, "log.level", config->log_level,
 			"one of error, warn, info, debug");

@@ -175,7 +175,7 @@ static const struct {
 		"127.0.0.1:5671 (tried in turn)\n" },
 	{ LITERAL(NEEDED "hots = x\n"), "c:3:1: hots: unknown key; did you mean \"host\"?\n" },
 	{ LITERAL(NEEDED "  colour = x\n"),
-		"c:3:3: colour: unknown key; --help lists them all\n" },
+		"c:3:3: colour: unknown key; the command \"example\" lists them all\n" },
 	{ LITERAL(NEEDED "wait = 1s\n\nwait = 2s\n"),
 		"c:5:1: wait: given already in line 3\n" },
 	{ LITERAL(NEEDED "wait\n"), "c:3:1: \"wait\" is not \"key = value\"\n" },

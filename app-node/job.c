@@ -43,6 +43,9 @@ static int compare(const struct job *a, const struct job *b)
 	/* Ids are made by the web hosts: one host's must never meet another's. */
 	if (a->crossing != b->crossing)
 		return a->crossing < b->crossing ? -1 : 1;
+	/* Nor may one on the call lane meet one on the send lane: their delivery tags are apart. */
+	if (a->consumer != b->consumer)
+		return a->consumer < b->consumer ? -1 : 1;
 	return id_compare(&a->id, &b->id);
 }
 
@@ -514,9 +517,10 @@ static struct job *make(struct jobs *j, struct crossing *x, struct consumer *c,
 	return job;
 }
 
-static struct job *find(struct jobs *j, struct crossing *x, const struct id *id)
+static struct job *find(
+	struct jobs *j, struct crossing *x, struct consumer *c, const struct id *id)
 {
-	struct job wanted = { .crossing = x, .id = *id };
+	struct job wanted = { .crossing = x, .consumer = c, .id = *id };
 
 	return RB_FIND(jobs_by_id, &j->by_id, &wanted);
 }
@@ -551,7 +555,7 @@ static void refuse_for_memory(struct jobs *j, struct crossing *x, struct consume
 void jobs_take(struct jobs *j, struct crossing *x, struct consumer *c, const struct delivery *d,
 	const struct operation *op)
 {
-	struct job *job = find(j, x, &d->message.id);
+	struct job *job = find(j, x, c, &d->message.id);
 
 	if (job != NULL) {
 		take_again(job, c, d);

@@ -268,6 +268,22 @@ static enum err start(struct node_daemon *n, int ready_fd)
 	return ERR_OK;
 }
 
+static void on_abandoned(void *arg)
+{
+	struct node_daemon *n = arg;
+
+	if (--n->closing == 0)
+		loop_stop(&n->loop);
+}
+
+/* What a start that failed has begun is ended in the loop, as everything is. */
+static void abandon(struct node_daemon *n)
+{
+	n->closing = 2;
+	http_client_stop(n->client, on_abandoned, n);
+	http_server_stop(n->server, on_abandoned, n);
+}
+
 enum err node_run(const void *node_config, const struct site *site, int ready_fd)
 {
 	const struct node_config *config = node_config;
@@ -284,12 +300,9 @@ enum err node_run(const void *node_config, const struct site *site, int ready_fd
 		SALLYPORT_VERSION, config->node, tls_identity_name(site->identity),
 		site->contract.site, site->contract_digest);
 	err = start(&n, ready_fd);
-	if (err == ERR_OK) {
-		loop_run(&n.loop);
-	} else {
-		http_client_stop(n.client, NULL, NULL);
-		http_server_stop(n.server, NULL, NULL);
-	}
+	if (err != ERR_OK)
+		abandon(&n);
+	loop_run(&n.loop);
 	metrics_fini(&n.metrics);
 	for (size_t i = 0; i < n.crossing_count; i++)
 		crossing_fini(&n.crossings[i]);

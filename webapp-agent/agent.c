@@ -149,6 +149,13 @@ static enum err start(struct agent *a, int ready_fd)
 	return ERR_OK;
 }
 
+static void on_abandoned(void *arg)
+{
+	struct agent *a = arg;
+
+	loop_stop(&a->loop);
+}
+
 enum err agent_run(const void *agent_config, const struct site *site, int ready_fd)
 {
 	const struct agent_config *config = agent_config;
@@ -165,10 +172,10 @@ enum err agent_run(const void *agent_config, const struct site *site, int ready_
 		SALLYPORT_VERSION, config->host, tls_identity_name(site->identity),
 		site->contract.site, site->contract_digest);
 	err = start(&a, ready_fd);
-	if (err == ERR_OK)
-		loop_run(&a.loop);
-	else
-		http_server_stop(a.server, NULL, NULL);
+	/* What a start that failed has begun is ended in the loop, as everything is. */
+	if (err != ERR_OK)
+		http_server_stop(a.server, on_abandoned, &a);
+	loop_run(&a.loop);
 	metrics_fini(&a.metrics);
 	desk_fini(&a.desk);
 	border_fini(&a.border);

@@ -1,5 +1,6 @@
 #include <check.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ enum {
 	HOSTILE_EACH = 2500,
 	BURSTS = 3,
 	BURST_SIZE = 1000,
+	PATIENCE_MS = 20000,
 	KEPT_OPEN = 40, /* per thread: connections that are begun and left */
 	RELEASE_MS = 20,
 };
@@ -252,18 +254,20 @@ static void *be_hostile(void *arg)
 
 static void *come_in_crowds(void *arg)
 {
-	static int fds[BURST_SIZE];
+	static struct pollfd crowd[BURST_SIZE];
 
 	(void)arg;
 	for (int burst = 0; burst < BURSTS; burst++) {
 		for (int i = 0; i < BURST_SIZE; i++) {
-			fds[i] = try_connect();
-			ck_assert_int_ge(fds[i], 0);
+			crowd[i] = (struct pollfd){ .fd = try_connect(), .events = POLLIN };
+			ck_assert_int_ge(crowd[i].fd, 0);
 			if (i % 2 == 0)
-				say(fds[i], "GET /half HT");
+				say(crowd[i].fd, "GET /half HT");
 		}
+		/* Nobody leaves before the crowd has been noticed: somebody had to give way. */
+		ck_assert_int_gt(poll(crowd, BURST_SIZE, PATIENCE_MS), 0);
 		for (int i = 0; i < BURST_SIZE; i++)
-			close(fds[i]);
+			close(crowd[i].fd);
 	}
 	return NULL;
 }

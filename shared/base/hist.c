@@ -39,16 +39,6 @@ void hist_add(struct hist *h, uint64_t us)
 		h->max_us = us;
 }
 
-void hist_merge(struct hist *h, const struct hist *from)
-{
-	for (size_t i = 0; i < HIST_SLOTS; i++)
-		h->slot[i] += from->slot[i];
-	h->count += from->count;
-	h->sum_us += from->sum_us;
-	if (from->max_us > h->max_us)
-		h->max_us = from->max_us;
-}
-
 uint64_t hist_quantile_us(const struct hist *h, double part)
 {
 	if (h->count == 0)

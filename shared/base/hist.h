@@ -20,9 +20,6 @@ struct hist {
 void hist_init(struct hist *h);
 void hist_add(struct hist *h, uint64_t us);
 
-/* Adds all of `from` to h. */
-void hist_merge(struct hist *h, const struct hist *from);
-
 /* The value below or at which `part` (0..1) of all values lie, 0 when empty. */
 uint64_t hist_quantile_us(const struct hist *h, double part);
 

@@ -141,12 +141,6 @@ void json_write_u64(struct json_writer *w, uint64_t value)
 	buf_format(w->to, "%llu", (unsigned long long)value);
 }
 
-void json_write_i64(struct json_writer *w, int64_t value)
-{
-	begin_value(w);
-	buf_format(w->to, "%lld", (long long)value);
-}
-
 void json_write_double(struct json_writer *w, double value)
 {
 	begin_value(w);

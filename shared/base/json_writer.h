@@ -33,7 +33,6 @@ void json_write_key(struct json_writer *w, const char *key);
 
 void json_write_text(struct json_writer *w, struct span text);
 void json_write_u64(struct json_writer *w, uint64_t value);
-void json_write_i64(struct json_writer *w, int64_t value);
 void json_write_double(struct json_writer *w, double value); /* not finite: null */
 void json_write_bool(struct json_writer *w, bool value);
 void json_write_null(struct json_writer *w);

@@ -931,16 +931,3 @@ const char *contract_kind_text(enum contract_kind kind)
 	BUG_ON((size_t)kind >= ARRAY_COUNT(kind_names));
 	return kind_names[kind];
 }
-
-uint64_t contract_longest_deadline_ms(const struct contract *c, enum contract_kind kind)
-{
-	uint64_t longest_ms = 0;
-
-	for (size_t i = 0; i < c->operation_count; i++) {
-		const struct operation *op = &c->operations[i];
-
-		if (op->kind == kind && op->deadline_ms > longest_ms)
-			longest_ms = op->deadline_ms;
-	}
-	return longest_ms;
-}

@@ -108,7 +108,4 @@ bool contract_allows(
 /* read, call, send, push, task. */
 const char *contract_kind_text(enum contract_kind kind);
 
-/* The largest deadline of all operations of a kind, 0 when there are none. */
-uint64_t contract_longest_deadline_ms(const struct contract *c, enum contract_kind kind);
-
 #endif

@@ -582,17 +582,6 @@ static void format_kind(const struct option *o, struct buf *out)
 		buf_format(out, ", default %s", o->fallback);
 }
 
-void options_help(const struct options *options, struct buf *out)
-{
-	for (size_t i = 0; i < options->count; i++) {
-		const struct option *o = &options->table[i];
-
-		buf_format(out, "  %s\n      %s\n      ", o->key, o->sentence);
-		format_kind(o, out);
-		buf_byte(out, '\n');
-	}
-}
-
 void options_example(const struct options *options, struct buf *out)
 {
 	for (size_t i = 0; i < options->count; i++) {

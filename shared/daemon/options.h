@@ -1,6 +1,6 @@
 /* options.h - a daemon's config file: one table says everything about every key.
  *
- * From a row come parsing, range check, default, help and the example file. The file is lines
+ * From a row come parsing, range check, default and the example file. The file is lines
  * of `key = value`; `#` begins a comment at the beginning of a line or behind a blank. All
  * mistakes of a file are told at once. Nothing here acts on a value: the daemon's struct is the
  * result.
@@ -87,9 +87,6 @@ unsigned options_line(const char *path, const char *key);
 
 /* Frees what the fields of the table own and zeroes these fields. Harmless on zeroed ones. */
 void options_free(const struct options *options, void *config);
-
-/* The table for people: key, kind, range, default, sentence. */
-void options_help(const struct options *options, struct buf *out);
 
 /* A config file with every key, its default and its sentence: keys that must be given stand
  * there with their example, the others commented out. It is accepted by options_parse() as far

@@ -95,12 +95,3 @@ void timer_cancel(struct timer *t)
 	if (RB_EMPTY(&t->loop->timers))
 		arm(t->loop);
 }
-
-uint64_t timer_left_ms(const struct timer *t)
-{
-	if (!t->is_set)
-		return 0;
-	uint64_t now_ms = uv_now(&t->loop->uv);
-
-	return t->due_at_ms > now_ms ? t->due_at_ms - now_ms : 0;
-}

@@ -33,7 +33,4 @@ void timer_after(struct timer *t, uint64_t ms);
 /* Harmless when not set, or on a zeroed timer. */
 void timer_cancel(struct timer *t);
 
-/* Milliseconds until it is due, 0 when due or not set. */
-uint64_t timer_left_ms(const struct timer *t);
-
 #endif

@@ -5,9 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static void add_all(struct hist *h, const struct hist *from)
+{
+	for (size_t i = 0; i < HIST_SLOTS; i++)
+		h->slot[i] += from->slot[i];
+	h->count += from->count;
+	h->sum_us += from->sum_us;
+	if (from->max_us > h->max_us)
+		h->max_us = from->max_us;
+}
+
 void rounds_add(struct rounds *r, const struct bench_result *result)
 {
-	hist_merge(&r->all, &result->hist);
+	add_all(&r->all, &result->hist);
 	r->errors += result->errors;
 	if (r->count >= FIGURES_MAX_ROUNDS)
 		return;

@@ -70,19 +70,16 @@ START_TEST(quantiles_are_within_three_percent_of_the_sorted_values)
 	uint64_t *values = calloc(COUNT, sizeof(*values));
 	uint64_t state = UINT64_C(0x9e3779b97f4a7c15) + (uint64_t)_i;
 	struct hist h;
-	struct hist half;
 
 	ck_assert_ptr_nonnull(values);
 	hist_init(&h);
-	hist_init(&half);
 	for (int i = 0; i < COUNT; i++) {
 		/* spread over all sizes up to 2^_i us */
 		int shift = 64 - _i + (int)(next_random(&state) % 8);
 
 		values[i] = next_random(&state) >> shift;
-		hist_add(i % 2 == 0 ? &h : &half, values[i]);
+		hist_add(&h, values[i]);
 	}
-	hist_merge(&h, &half);
 	qsort(values, COUNT, sizeof(*values), compare_u64);
 	ck_assert_uint_eq(h.count, COUNT);
 	ck_assert_uint_eq(h.max_us, values[COUNT - 1]);

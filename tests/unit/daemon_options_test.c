@@ -350,9 +350,9 @@ START_TEST(the_example_file_is_a_config_file)
 }
 END_TEST
 
-START_TEST(help_names_every_key_with_kind_range_default_and_sentence)
+START_TEST(the_example_names_every_key_with_kind_range_default_and_sentence)
 {
-	options_help(&options, &shown);
+	options_example(&options, &shown);
 	buf_byte(&shown, '\0');
 	for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
 		ck_assert_ptr_nonnull(strstr(shown.at, rows[i].key));
@@ -432,7 +432,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_secret_that_others_can_read_or_write_is_refused, 0,
 		(int)ARRAY_COUNT(modes));
 	tcase_add_test(tc, the_example_file_is_a_config_file);
-	tcase_add_test(tc, help_names_every_key_with_kind_range_default_and_sentence);
+	tcase_add_test(tc, the_example_names_every_key_with_kind_range_default_and_sentence);
 	tcase_add_loop_test(tc, an_address_is_host_and_port, 0, (int)ARRAY_COUNT(addresses));
 	tcase_add_loop_test(
 		tc, a_damaged_file_is_refused_or_read_but_never_breaks_anything, 0, 4);

@@ -1,6 +1,7 @@
 # bench.cmake - the programs that measure: sallyport-floor, sallyport-load, sallyport-compare.
 
 add_library(bench STATIC
+	${CMAKE_CURRENT_LIST_DIR}/arguments.c
 	${CMAKE_CURRENT_LIST_DIR}/bench_amqp.c
 	${CMAKE_CURRENT_LIST_DIR}/bench_http.c
 	${CMAKE_CURRENT_LIST_DIR}/bench_plan.c

@@ -1,10 +1,8 @@
 #include "bench_plan.h"
 
-#include <stdio.h>
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/text.h"
 
 uint64_t bench_pace_left_us(const struct bench_plan *plan, uint64_t start_us, uint64_t index)
 {
@@ -39,18 +37,4 @@ double bench_per_second(const struct bench_result *result)
 	if (result->took_us == 0)
 		return 0;
 	return (double)result->hist.count * 1e6 / (double)result->took_us;
-}
-
-enum err bench_number(
-	const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *out)
-{
-	uint64_t value = 0;
-
-	if (text_parse_u64(span_of(text), &value) == ERR_OK && value >= min && value <= max) {
-		*out = value;
-		return ERR_OK;
-	}
-	(void)fprintf(stderr, "%s: \"%s\" is no whole number from %llu to %llu\n", option, text,
-		(unsigned long long)min, (unsigned long long)max);
-	return ERR_INPUT;
 }

@@ -8,9 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/err.h"
 #include "base/hist.h"
-#include "base/macro.h"
 
 enum { BENCH_MAX_IN_FLIGHT = 1024 };
 
@@ -38,9 +36,5 @@ uint64_t bench_pace_left_us(const struct bench_plan *plan, uint64_t start_us, ui
 bool bench_time_is_up(const struct bench_plan *plan, uint64_t start_us);
 
 double bench_per_second(const struct bench_result *result);
-
-/* Parses a whole number within min..max. Returns ERR_INPUT after saying so on stderr. */
-WARN_UNUSED enum err bench_number(
-	const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
 #endif

@@ -1,15 +1,14 @@
 /* compare.c - sallyport-compare: calls and sends through a running crossing beside the bare
  * floor, in turns on the same broker, with a picture.
  *
- * Layer: tests. Uses: base, floor_pair, load_run, figures, picture. */
-#include <getopt.h>
+ * Layer: tests. Uses: base, arguments, floor_pair, load_run, figures, picture. */
 #include <inttypes.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/text.h"
+#include "arguments.h"
 #include "figures.h"
 #include "floor_pair.h"
 #include "load_run.h"
@@ -17,7 +16,6 @@
 
 enum {
 	EXIT_NO = 1,
-	EXIT_USAGE = 2,
 	JSON_MAX = 64 * 1024,
 	ENV_MAX = 64 * 1024,
 	FLOOR_BODY_BYTES = 256,
@@ -75,68 +73,23 @@ static const char usage[] =
 	"Exit status: 0 measured, 1 answers were wrong or measuring failed, 2 called "
 	"wrongly.\n";
 
-static enum err parse_option(struct arguments *a, int option, const char *text)
-{
-	enum err err = ERR_OK;
-	uint64_t number = 0;
-
-	switch (option) {
-	case 'e':
-		a->env_path = text;
-		return ERR_OK;
-	case 'j':
-		a->json = text;
-		return ERR_OK;
-	case 'o':
-		a->call_op = text;
-		return ERR_OK;
-	case 'b':
-		a->call_body = text;
-		return ERR_OK;
-	case 'O':
-		a->send_op = text;
-		return ERR_OK;
-	case 'B':
-		a->send_body = text;
-		return ERR_OK;
-	case 'n':
-		return bench_number("--calls", text, 1, 100000000, &a->calls);
-	case 's':
-		return bench_number("--sends", text, 0, 100000000, &a->sends);
-	case 'r':
-		return bench_number("--rounds", text, 1, FIGURES_MAX_ROUNDS, &a->rounds);
-	case 'u':
-		return bench_number("--warmup", text, 0, 1000000, &a->warmup);
-	case 'p':
-		return bench_number("--pace-ms", text, 0, 60000, &a->pace_ms);
-	case 'f':
-		err = bench_number("--in-flight", text, 1, BENCH_MAX_IN_FLIGHT, &number);
-		a->in_flight = (unsigned)number;
-		return err;
-	default:
-		return ERR_INPUT;
-	}
-}
-
 static enum err parse(struct arguments *a, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "env", required_argument, NULL, 'e' },
-		{ "calls", required_argument, NULL, 'n' },
-		{ "sends", required_argument, NULL, 's' },
-		{ "rounds", required_argument, NULL, 'r' },
-		{ "warmup", required_argument, NULL, 'u' },
-		{ "in-flight", required_argument, NULL, 'f' },
-		{ "pace-ms", required_argument, NULL, 'p' },
-		{ "op", required_argument, NULL, 'o' },
-		{ "body", required_argument, NULL, 'b' },
-		{ "send-op", required_argument, NULL, 'O' },
-		{ "send-body", required_argument, NULL, 'B' },
-		{ "json", required_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
+	uint64_t in_flight = 1;
+	const struct argument table[] = {
+		ARGUMENT_NEEDED("env", &a->env_path),
+		ARGUMENT_NUMBER("calls", &a->calls, 1, 100000000),
+		ARGUMENT_NUMBER("sends", &a->sends, 0, 100000000),
+		ARGUMENT_NUMBER("rounds", &a->rounds, 1, FIGURES_MAX_ROUNDS),
+		ARGUMENT_NUMBER("warmup", &a->warmup, 0, 1000000),
+		ARGUMENT_NUMBER("in-flight", &in_flight, 1, BENCH_MAX_IN_FLIGHT),
+		ARGUMENT_NUMBER("pace-ms", &a->pace_ms, 0, 60000),
+		ARGUMENT_TEXT("op", &a->call_op),
+		ARGUMENT_TEXT("body", &a->call_body),
+		ARGUMENT_TEXT("send-op", &a->send_op),
+		ARGUMENT_TEXT("send-body", &a->send_body),
+		ARGUMENT_TEXT("json", &a->json),
 	};
-	int option;
 
 	*a = (struct arguments){
 		.call_op = "quote.price",
@@ -148,15 +101,11 @@ static enum err parse(struct arguments *a, int argc, char **argv)
 		.sends = 2000,
 		.rounds = 5,
 		.warmup = 100,
-		.in_flight = 1,
 	};
-	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (option == 'h')
-			return ERR_CANCEL;
-		if (parse_option(a, option, optarg) != ERR_OK)
-			return ERR_INPUT;
-	}
-	return a->env_path != NULL && optind == argc ? ERR_OK : ERR_INPUT;
+	enum err err = arguments_parse(table, ARRAY_COUNT(table), usage, argc, argv);
+
+	a->in_flight = (unsigned)in_flight;
+	return err;
 }
 
 static enum err env_read(struct env *e, const char *path)
@@ -232,7 +181,8 @@ static enum err floor_config_of(const struct env *e, struct floor_config *out)
 		env_need(e, has_spare_node ? "SALLYPORT_SPARE_APP_KEY" : "SALLYPORT_APP_KEY",
 			&out->app.key) != ERR_OK)
 		return ERR_INPUT;
-	enum err err = bench_number("SALLYPORT_BROKER_PORT", port_text, 1, UINT16_MAX, &port);
+	enum err err = arguments_number(
+		"SALLYPORT_BROKER_PORT", port_text, 1, UINT16_MAX, &port);
 
 	out->broker.port = (uint16_t)port;
 	return err;
@@ -409,22 +359,15 @@ int main(int argc, char **argv)
 
 	(void)setlocale(LC_CTYPE, "");
 	(void)sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
-	switch (parse(&arguments, argc, argv)) {
-	case ERR_OK:
-		break;
-	case ERR_CANCEL:
-		(void)fputs(usage, stdout);
-		return 0;
-	default:
-		(void)fputs(usage, stderr);
-		return EXIT_USAGE;
-	}
+	enum err err = parse(&arguments, argc, argv);
+
+	if (err != ERR_OK)
+		return err == ERR_CANCEL ? 0 : ARGUMENTS_EXIT_USAGE;
 	struct contest *c = calloc(1, sizeof *c);
 
 	if (c == NULL)
 		return EXIT_NO;
-	enum err err = contest_open(c, &arguments);
-
+	err = contest_open(c, &arguments);
 	if (err == ERR_OK)
 		err = run_rounds(c);
 	if (err == ERR_OK)

@@ -21,19 +21,11 @@ void rounds_add(struct rounds *r, const struct bench_result *result)
 	r->errors += result->errors;
 	if (r->count >= FIGURES_MAX_ROUNDS)
 		return;
-	r->p50_us[r->count] = hist_quantile_us(&result->hist, 0.5);
-	r->p90_us[r->count] = hist_quantile_us(&result->hist, 0.9);
-	r->p99_us[r->count] = hist_quantile_us(&result->hist, 0.99);
+	r->p50_us[r->count] = (double)hist_quantile_us(&result->hist, 0.5);
+	r->p90_us[r->count] = (double)hist_quantile_us(&result->hist, 0.9);
+	r->p99_us[r->count] = (double)hist_quantile_us(&result->hist, 0.99);
 	r->per_second[r->count] = bench_per_second(result);
 	r->count++;
-}
-
-static int compare_u64(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a;
-	uint64_t y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
 }
 
 static int compare_double(const void *a, const void *b)
@@ -44,20 +36,7 @@ static int compare_double(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static uint64_t median_u64(const uint64_t *values, unsigned count)
-{
-	uint64_t sorted[FIGURES_MAX_ROUNDS];
-
-	if (count == 0)
-		return 0;
-	memcpy(sorted, values, count * sizeof *sorted);
-	qsort(sorted, count, sizeof *sorted, compare_u64);
-	if (count % 2 == 1)
-		return sorted[count / 2];
-	return (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
-}
-
-static double median_double(const double *values, unsigned count)
+static double median(const double *values, unsigned count)
 {
 	double sorted[FIGURES_MAX_ROUNDS];
 
@@ -73,11 +52,11 @@ static double median_double(const double *values, unsigned count)
 struct figures rounds_figures(const struct rounds *r)
 {
 	return (struct figures){
-		.p50_us = median_u64(r->p50_us, r->count),
-		.p90_us = median_u64(r->p90_us, r->count),
-		.p99_us = median_u64(r->p99_us, r->count),
+		.p50_us = (uint64_t)median(r->p50_us, r->count),
+		.p90_us = (uint64_t)median(r->p90_us, r->count),
+		.p99_us = (uint64_t)median(r->p99_us, r->count),
 		.max_us = r->all.max_us,
-		.per_second = median_double(r->per_second, r->count),
+		.per_second = median(r->per_second, r->count),
 		.count = r->all.count,
 		.errors = r->errors,
 	};

@@ -14,9 +14,9 @@ enum { FIGURES_MAX_ROUNDS = 100 };
 /* The rounds of one kind of measurement, as they come. */
 struct rounds {
 	struct hist all; /* of all rounds together: for the picture and the maximum */
-	uint64_t p50_us[FIGURES_MAX_ROUNDS];
-	uint64_t p90_us[FIGURES_MAX_ROUNDS];
-	uint64_t p99_us[FIGURES_MAX_ROUNDS];
+	double p50_us[FIGURES_MAX_ROUNDS];
+	double p90_us[FIGURES_MAX_ROUNDS];
+	double p99_us[FIGURES_MAX_ROUNDS];
 	double per_second[FIGURES_MAX_ROUNDS];
 	unsigned count;
 	uint64_t errors;

@@ -1,19 +1,19 @@
 /* load.c - sallyport-load: requests to a daemon's local API as a web process sends them, their
  * answers counted and timed.
  *
- * Layer: tests. Uses: base, load_run, figures, picture. */
-#include <getopt.h>
+ * Layer: tests. Uses: base, arguments, load_run, figures, picture. */
 #include <inttypes.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "arguments.h"
 #include "figures.h"
 #include "load_run.h"
 #include "picture.h"
 
-enum { EXIT_NO = 1, EXIT_USAGE = 2, JSON_MAX = 64 * 1024 };
+enum { EXIT_NO = 1, JSON_MAX = 64 * 1024 };
 
 enum kind { KIND_CALL = 0, KIND_SEND };
 
@@ -38,86 +38,34 @@ static const char usage[] =
 	"  --json FILE       the figures as JSON too\n"
 	"Exit status: 0 all answers were right, 1 some were not, 2 called wrongly.\n";
 
-static enum err parse_kind(struct arguments *a, const char *text)
-{
-	if (strcmp(text, "call") == 0)
-		a->kind = KIND_CALL;
-	else if (strcmp(text, "send") == 0)
-		a->kind = KIND_SEND;
-	else
-		return ERR_INPUT;
-	return ERR_OK;
-}
-
-static enum err parse_option(struct arguments *a, int option, const char *text)
-{
-	enum err err = ERR_OK;
-	uint64_t number = 0;
-
-	switch (option) {
-	case 's':
-		a->socket_path = text;
-		return ERR_OK;
-	case 'o':
-		a->op = text;
-		return ERR_OK;
-	case 'b':
-		a->body = text;
-		return ERR_OK;
-	case 'j':
-		a->json = text;
-		return ERR_OK;
-	case 'k':
-		return parse_kind(a, text);
-	case 'n':
-		return bench_number("--calls", text, 1, 100000000, &a->plan.calls);
-	case 'u':
-		return bench_number("--warmup", text, 0, 100000000, &a->plan.warmup);
-	case 'e':
-		return bench_number("--pace-ms", text, 0, 60000, &a->plan.pace_ms);
-	case 't':
-		err = bench_number("--seconds", text, 1, 86400, &number);
-		a->plan.most_ms = SEC_MS(number);
-		return err;
-	case 'f':
-		err = bench_number("--in-flight", text, 1, BENCH_MAX_IN_FLIGHT, &number);
-		a->plan.in_flight = (unsigned)number;
-		return err;
-	default:
-		return ERR_INPUT;
-	}
-}
-
 static enum err parse(struct arguments *a, int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "socket", required_argument, NULL, 's' },
-		{ "op", required_argument, NULL, 'o' },
-		{ "body", required_argument, NULL, 'b' },
-		{ "kind", required_argument, NULL, 'k' },
-		{ "calls", required_argument, NULL, 'n' },
-		{ "warmup", required_argument, NULL, 'u' },
-		{ "in-flight", required_argument, NULL, 'f' },
-		{ "pace-ms", required_argument, NULL, 'e' },
-		{ "seconds", required_argument, NULL, 't' },
-		{ "json", required_argument, NULL, 'j' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
+	static const char *const kinds[] = { "call", "send", NULL };
+	uint64_t kind = KIND_CALL;
+	uint64_t in_flight = 1;
+	uint64_t seconds = 0;
+	const struct argument table[] = {
+		ARGUMENT_NEEDED("socket", &a->socket_path),
+		ARGUMENT_NEEDED("op", &a->op),
+		ARGUMENT_NEEDED("body", &a->body),
+		ARGUMENT_WORD("kind", &kind, kinds),
+		ARGUMENT_NUMBER("calls", &a->plan.calls, 1, 100000000),
+		ARGUMENT_NUMBER("warmup", &a->plan.warmup, 0, 100000000),
+		ARGUMENT_NUMBER("in-flight", &in_flight, 1, BENCH_MAX_IN_FLIGHT),
+		ARGUMENT_NUMBER("pace-ms", &a->plan.pace_ms, 0, 60000),
+		ARGUMENT_NUMBER("seconds", &seconds, 1, 86400),
+		ARGUMENT_TEXT("json", &a->json),
 	};
-	int option;
 
-	*a = (struct arguments){ .plan = { .warmup = 200, .in_flight = 1 } };
-	while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (option == 'h')
-			return ERR_CANCEL;
-		if (parse_option(a, option, optarg) != ERR_OK)
-			return ERR_INPUT;
-	}
+	*a = (struct arguments){ .plan = { .warmup = 200 } };
+	enum err err = arguments_parse(table, ARRAY_COUNT(table), usage, argc, argv);
+
+	a->kind = (enum kind)kind;
+	a->plan.in_flight = (unsigned)in_flight;
+	a->plan.most_ms = SEC_MS(seconds);
 	if (a->plan.calls == 0)
-		a->plan.calls = a->plan.most_ms == 0 ? 2000 : UINT64_MAX;
-	if (a->socket_path == NULL || a->op == NULL || a->body == NULL)
-		return ERR_INPUT;
-	return optind == argc ? ERR_OK : ERR_INPUT;
+		a->plan.calls = seconds == 0 ? 2000 : UINT64_MAX;
+	return err;
 }
 
 static enum err report_json(
@@ -194,19 +142,13 @@ int main(int argc, char **argv)
 
 	(void)setlocale(LC_CTYPE, "");
 	(void)sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
-	switch (parse(&arguments, argc, argv)) {
-	case ERR_OK:
-		break;
-	case ERR_CANCEL:
-		(void)fputs(usage, stdout);
-		return 0;
-	default:
-		(void)fputs(usage, stderr);
-		return EXIT_USAGE;
-	}
-	struct rounds *rounds = calloc(1, sizeof *rounds);
-	enum err err = rounds == NULL ? ERR_NOMEM : measure(&arguments, &load, rounds);
+	enum err err = parse(&arguments, argc, argv);
 
+	if (err != ERR_OK)
+		return err == ERR_CANCEL ? 0 : ARGUMENTS_EXIT_USAGE;
+	struct rounds *rounds = calloc(1, sizeof *rounds);
+
+	err = rounds == NULL ? ERR_NOMEM : measure(&arguments, &load, rounds);
 	if (err == ERR_OK)
 		err = report(&arguments, &load, rounds);
 	if (err == ERR_LINK) /* told where it was met */

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -32,24 +31,6 @@ struct incoming {
 	struct span body;
 };
 
-static struct span head_value(struct span head, const char *name)
-{
-	size_t name_len = strlen(name);
-
-	while (head.len != 0) {
-		struct span line = text_cut(&head, '\n');
-
-		if (line.len > name_len && line.at[name_len] == ':' &&
-			strncasecmp(line.at, name, name_len) == 0) {
-			line = span_after(line, name_len + 1);
-			if (line.len != 0 && line.at[line.len - 1] == '\r')
-				line.len--;
-			return text_trim(line);
-		}
-	}
-	return (struct span){ 0 };
-}
-
 static bool receive(struct worker *w)
 {
 	for (;;) {
@@ -75,12 +56,12 @@ static bool next_request(struct worker *w, struct incoming *out)
 			return false;
 	}
 	out->head = (struct span){ .at = w->in, .len = (size_t)(end - w->in) + 4 };
-	struct span text = head_value(out->head, "Content-Length");
+	struct span text = head_field(out->head, "Content-Length");
 
 	if (text.len != 0 && text_parse_u64(text, &length) != ERR_OK)
 		return false;
 	/* A client that sends chunks has no business here: the node knows its bodies. */
-	if (head_value(out->head, "Transfer-Encoding").len != 0 || length > BODY_MAX)
+	if (head_field(out->head, "Transfer-Encoding").len != 0 || length > BODY_MAX)
 		return false;
 	while (w->len < out->head.len + length) {
 		if (!receive(w))
@@ -123,11 +104,11 @@ static void describe(const struct incoming *in, struct handler_request *out)
 	if (slash != NULL)
 		path = span_after(path, (size_t)(slash - path.at) + 1);
 	copy_span(out->op, sizeof out->op, path);
-	copy_span(out->id, sizeof out->id, head_value(in->head, "Sallyport-Id"));
-	copy_span(out->host, sizeof out->host, head_value(in->head, "Sallyport-Host"));
-	copy_span(out->key, sizeof out->key, head_value(in->head, "Sallyport-Key"));
-	out->attempt = number_or_missing(head_value(in->head, "Sallyport-Attempt"));
-	out->deadline_ms = number_or_missing(head_value(in->head, "Sallyport-Deadline-Ms"));
+	copy_span(out->id, sizeof out->id, head_field(in->head, "Sallyport-Id"));
+	copy_span(out->host, sizeof out->host, head_field(in->head, "Sallyport-Host"));
+	copy_span(out->key, sizeof out->key, head_field(in->head, "Sallyport-Key"));
+	out->attempt = number_or_missing(head_field(in->head, "Sallyport-Attempt"));
+	out->deadline_ms = number_or_missing(head_field(in->head, "Sallyport-Deadline-Ms"));
 	out->body_len = in->body.len;
 	copy_span(out->body, sizeof out->body, in->body);
 }

@@ -261,24 +261,30 @@ void must_get(const char *socket_path, const char *path, struct answer *out)
 	must_ask(socket_path, "GET", path, NULL, out);
 }
 
-bool answer_header(const struct answer *a, const char *name, char *to, size_t room)
+struct span head_field(struct span head, const char *name)
 {
-	struct span rest = span_of(a->head);
 	size_t name_len = strlen(name);
 
-	while (rest.len != 0) {
-		struct span line = text_cut(&rest, '\n');
+	while (head.len != 0) {
+		struct span line = text_cut(&head, '\n');
 
 		if (line.len > name_len && line.at[name_len] == ':' &&
 			strncasecmp(line.at, name, name_len) == 0) {
-			line = span_after(line, name_len + 1);
+			line.at += name_len + 1;
+			line.len -= name_len + 1;
 			if (line.len != 0 && line.at[line.len - 1] == '\r')
 				line.len--;
-			line = text_trim(line);
-			return snprintf(to, room, "%.*s", SPAN_ARG(line)) < (int)room;
+			return text_trim(line);
 		}
 	}
-	return false;
+	return (struct span){ 0 };
+}
+
+bool answer_header(const struct answer *a, const char *name, char *to, size_t room)
+{
+	struct span value = head_field(span_of(a->head), name);
+
+	return value.at != NULL && snprintf(to, room, "%.*s", SPAN_ARG(value)) < (int)room;
 }
 
 void expect_status(const struct answer *a, int status)

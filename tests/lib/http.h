@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/macro.h"
+#include "base/span.h"
 
 enum { HTTP_TEST_BODY_MAX = 512 * 1024, HTTP_TEST_HEAD_MAX = 16 * 1024 };
 
@@ -43,6 +44,10 @@ bool http_ask(const char *socket_path, const char *method, const char *path,
 void must_call(const char *socket_path, const char *op, const char *body, struct answer *out);
 void must_send(const char *socket_path, const char *op, const char *body, struct answer *out);
 void must_get(const char *socket_path, const char *path, struct answer *out);
+
+/* The value of a field in the head of a request or an answer, borrowed from it; at is NULL when
+ * there is none. */
+struct span head_field(struct span head, const char *name);
 
 /* The value of a header of the answer, copied; false when it has none. */
 bool answer_header(const struct answer *a, const char *name, char *to, size_t room);

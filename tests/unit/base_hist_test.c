@@ -1,17 +1,10 @@
 /* The histogram against a sorted list of the same values. */
 #include "base/hist.h"
 #include "base/macro.h"
+#include "unit/random.h"
 #include "unit/unit.h"
 
 enum { COUNT = 20000 };
-
-static uint64_t next_random(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
 
 static int compare_u64(const void *left, const void *right)
 {

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "unit/random.h"
 #include "unit/unit.h"
 
 static const struct json_limits limits = { .max_bytes = 65536 };
@@ -215,14 +216,6 @@ START_TEST(a_member_is_given_as_text)
 	json_close(&doc);
 }
 END_TEST
-
-static uint64_t next_random(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
 
 START_TEST(damaged_json_is_refused_or_read_but_never_breaks_anything)
 {

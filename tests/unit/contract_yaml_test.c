@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "unit/random.h"
 #include "unit/unit.h"
 
 static struct report report;
@@ -348,14 +349,6 @@ START_TEST(no_row_of_open_signs_takes_long)
 	buf_fini(&text);
 }
 END_TEST
-
-static uint64_t next_random(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
 
 /* Whatever is cut off, doubled, changed or swapped in a file: an answer, no crash, no leak, and
  * a report exactly when it is refused. */

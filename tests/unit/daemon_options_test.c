@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "unit/random.h"
 #include "unit/unit.h"
 
 struct config {
@@ -382,14 +383,6 @@ START_TEST(an_address_is_host_and_port)
 		addresses[_i].is_good);
 }
 END_TEST
-
-static uint64_t next_random(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
 
 START_TEST(a_damaged_file_is_refused_or_read_but_never_breaks_anything)
 {

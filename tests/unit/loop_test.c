@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "loop/timer.h"
 #include "loop/watch.h"
+#include "unit/random.h"
 #include "unit/unit.h"
 
 static struct loop loop;
@@ -246,14 +247,6 @@ START_TEST(a_timer_of_zero_that_sets_itself_does_not_starve_the_others)
 	ck_assert_int_eq(fired_count, 1);
 }
 END_TEST
-
-static uint64_t next_random(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
 
 static int many_fired;
 

@@ -18,6 +18,11 @@ enum {
 	HEADERS_MAX = 8,
 };
 
+/* Whoever reads frames of the smallest size only must not lose his connection over a header of ours
+ * to which a broker added its own. */
+_Static_assert(PROPERTIES_MAX_BYTES <= AMQP_FRAME_MIN_BYTES / 2,
+	"half of the smallest frame is left to brokers");
+
 struct codec {
 	amqp_pool_t pool;
 };
@@ -112,8 +117,9 @@ enum err frame_next(struct span in, size_t frame_max_bytes, struct frame *out, s
 	if (in.len < AMQP_FRAME_HEAD_BYTES)
 		return ERR_OK;
 	size_t payload_bytes = get_u32(in.at + 3);
+	size_t growth_bytes = in.at[0] == FRAME_HEADER ? AMQP_HEADER_GROWTH_BYTES : 0;
 
-	if (payload_bytes > frame_max_bytes - AMQP_FRAME_EXTRA_BYTES)
+	if (payload_bytes > frame_max_bytes + growth_bytes - AMQP_FRAME_EXTRA_BYTES)
 		return ERR_PROTOCOL;
 	if (in.len < payload_bytes + AMQP_FRAME_EXTRA_BYTES)
 		return ERR_OK;

@@ -20,7 +20,12 @@ enum {
 	AMQP_FRAME_EXTRA_BYTES = 8,  /* head and the end octet */
 	AMQP_FRAME_MIN_BYTES = 4096, /* below this no peer may go (specification) */
 	AMQP_FRAME_MAX_BYTES = 8192, /* what we offer; also bounds nesting of header tables */
-	AMQP_TEXT_MAX_BYTES = 255,   /* a short string */
+	/* A header frame grows on its way, and cannot be split: a queue that delivers again adds
+	 * x-delivery-count, a dead letter gets x-death, and RabbitMQ takes header frames of 8 bytes
+	 * more than frame_max to begin with. None of it may cost the reader his connection. */
+	AMQP_HEADER_GROWTH_BYTES = 4096,
+	AMQP_FRAME_READ_MAX_BYTES = AMQP_FRAME_MAX_BYTES + AMQP_HEADER_GROWTH_BYTES,
+	AMQP_TEXT_MAX_BYTES = 255, /* a short string */
 };
 
 enum frame_type {
@@ -79,10 +84,11 @@ struct method {
 /* Static storage: "basic.deliver", or "unknown method". */
 const char *method_name(uint32_t number);
 
-/* Cuts the next whole frame off `in`.
+/* Cuts the next whole frame off `in`. A header frame may be larger than frame_max_bytes, by
+ * AMQP_HEADER_GROWTH_BYTES.
  *
  * Returns: ERR_OK with *taken = its bytes, or *taken = 0 when more input is needed;
- * ERR_PROTOCOL for an unknown type, a size above frame_max_bytes, or a wrong end octet. */
+ * ERR_PROTOCOL for an unknown type, a size above the maximum, or a wrong end octet. */
 WARN_UNUSED enum err frame_next(
 	struct span in, size_t frame_max_bytes, struct frame *out, size_t *taken);
 

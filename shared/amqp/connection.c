@@ -10,7 +10,7 @@
 enum {
 	OUT_MAX_BYTES = 32 * 1024 * 1024, /* owners stop long before: see publisher.c */
 	OUT_KEEP_BYTES = 64 * 1024,
-	IN_KEEP_BYTES = 2 * AMQP_FRAME_MAX_BYTES,
+	IN_MAX_BYTES = AMQP_FRAME_READ_MAX_BYTES + TRANSPORT_READ_BYTES,
 	DRAIN_TIMEOUT_MS = 1000,
 	SILENT_BEATS_MAX = 4, /* two heartbeat intervals: a beat is half of one */
 	CODE_OK = 200,
@@ -529,7 +529,7 @@ enum err connection_init(struct connection *c, struct loop *l,
 
 	if (err != ERR_OK)
 		return err;
-	buf_init(&c->in, IN_KEEP_BYTES + TRANSPORT_READ_BYTES);
+	buf_init(&c->in, IN_MAX_BYTES);
 	buf_init(&c->out, OUT_MAX_BYTES);
 	backoff_init(&c->backoff, config->retry_first_ms, config->retry_longest_ms);
 	timer_init(&c->limit, l, on_limit);

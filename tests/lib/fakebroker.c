@@ -310,6 +310,19 @@ static void put_frame_above_max(struct buf *b)
 	buf_fini(&a);
 }
 
+/* Larger than any broker makes a header that was taken from a client. */
+static void put_header_above_max(struct buf *b)
+{
+	struct buf a;
+
+	buf_init(&a, BUF_MAX);
+	for (unsigned i = 0; i < 2 * FRAME_MAX; i++)
+		buf_byte(&a, 0);
+	put_deliver_method(b, 1, 1);
+	fake_put_frame(b, FAKE_HEADER, 1, &a);
+	buf_fini(&a);
+}
+
 static void put_wrong_end(struct buf *b)
 {
 	put_head(b, FAKE_METHOD, 0, 4);
@@ -426,7 +439,7 @@ static void put_deep_tables(struct buf *b)
 	struct buf properties;
 
 	buf_init(&properties, BUF_MAX);
-	fake_put_nested_table(&properties, 1100); /* 7 bytes each: just within frame_max */
+	fake_put_nested_table(&properties, 1700); /* 7 bytes each: just within what is read */
 	fake_put_deliver(b, 1, 1, 2, 0x2000, &properties, "{}");
 	buf_fini(&properties);
 }
@@ -485,6 +498,7 @@ const struct fake_attack fake_attacks[] = {
 	{ "another AMQP version", put_other_version, true },
 	{ "a frame of four gigabytes", put_giant_frame, true },
 	{ "a frame above frame_max", put_frame_above_max, true },
+	{ "a header that grew too much", put_header_above_max, true },
 	{ "a wrong end octet", put_wrong_end, true },
 	{ "an unknown frame type", put_unknown_type, true },
 	{ "a method without its number", put_empty_method, true },

@@ -303,6 +303,8 @@ START_TEST(a_message_at_all_its_limits_can_be_sent_and_read_back)
 			ck_assert_int_eq(
 				codec_header_body_bytes(frame.payload, &announced), ERR_OK);
 			ck_assert_uint_eq(announced, MESSAGE_BODY_MAX_BYTES);
+			/* Brokers add to it, and no reader may mind. */
+			ck_assert_uint_le(frame.payload.len, AMQP_FRAME_MIN_BYTES / 2);
 			ck_assert_int_eq(
 				codec_decode_properties(codec, frame.payload, &read), ERR_OK);
 		} else if (n > 1) {
@@ -557,6 +559,30 @@ START_TEST(a_frame_larger_than_agreed_is_refused_before_its_bytes_come)
 	wire_put_body(&wire, 1, full, sizeof(full));
 	ck_assert_int_eq(next_of(wire_span(&wire).at, wire_span(&wire).len, &taken), ERR_OK);
 	ck_assert_uint_eq(taken, AMQP_FRAME_MAX_BYTES);
+}
+END_TEST
+
+START_TEST(only_a_header_frame_may_have_grown_on_its_way)
+{
+	static char full[AMQP_FRAME_READ_MAX_BYTES - 8];
+
+	for (uint8_t type = FRAME_METHOD; type <= FRAME_HEARTBEAT; type++) {
+		bool may_grow = type == FRAME_HEADER;
+		size_t taken;
+
+		wire_clear(&wire);
+		wire_frame_begin(&wire, type, 1);
+		wire_raw(&wire, full, sizeof(full));
+		wire_frame_end(&wire);
+		ck_assert_int_eq(next_of(wire_span(&wire).at, wire_span(&wire).len, &taken),
+			may_grow ? ERR_OK : ERR_PROTOCOL);
+		ck_assert_uint_eq(taken, may_grow ? AMQP_FRAME_READ_MAX_BYTES : 0);
+		wire_clear(&wire);
+		wire_octet(&wire, type);
+		wire_short(&wire, 1);
+		wire_long(&wire, sizeof(full) + 1);
+		ck_assert_int_eq(next_of(wire_span(&wire).at, 7, &taken), ERR_PROTOCOL);
+	}
 }
 END_TEST
 
@@ -1293,6 +1319,7 @@ int main(void)
 	tcase_add_test(frames, only_the_right_end_octet_ends_a_frame);
 	tcase_add_test(frames, only_four_types_of_frames_exist);
 	tcase_add_test(frames, a_frame_larger_than_agreed_is_refused_before_its_bytes_come);
+	tcase_add_test(frames, only_a_header_frame_may_have_grown_on_its_way);
 	tcase_add_test(methods, what_a_broker_says_is_read);
 	tcase_add_test(methods, methods_without_fields_that_matter_are_known_by_their_kind);
 	tcase_add_test(methods, methods_that_no_client_meets_are_other);

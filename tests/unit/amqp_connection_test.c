@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "amqp/connection.h"
+#include "amqp_rig.h"
 #include "amqp_wire.h"
 #include "amqp_world.h"
 #include "base/clock.h"
@@ -690,6 +691,42 @@ START_TEST(deliveries_come_and_are_acknowledged)
 }
 END_TEST
 
+/* A header of the largest size that may come: 4096 bytes more than was agreed. */
+static void deliver_grown(struct fake *f, void *arg)
+{
+	static struct fake_frame frame;
+	struct wire bytes;
+
+	f->chunk_bytes = *(const size_t *)arg;
+	if (!fake_polite(f, FAKE_READY) || !fake_expect_method(f, &frame, 60, 20))
+		return;
+	wire_init(&bytes);
+	wire_put_plain(&bytes, 1, WIRE_CONSUME_OK);
+	for (uint64_t tag = 1; tag <= 3; tag++) {
+		wire_put_deliver(&bytes, 1, tag, false);
+		wire_put_header_of(&bytes, 1, rig_id, "app.app1.g1", 2,
+			AMQP_FRAME_READ_MAX_BYTES - AMQP_FRAME_EXTRA_BYTES);
+		wire_put_body(&bytes, 1, "{}", 2);
+	}
+	say(f, &bytes);
+	if (fake_expect_method(f, &frame, 60, 80))
+		(void)fake_serve(f);
+}
+
+START_TEST(a_header_that_grew_on_its_way_is_taken)
+{
+	static const size_t pieces[] = { 0, 1000, 16 * 1024 - 1 };
+	size_t piece = pieces[_i];
+
+	begin(WORLD_CONSUMES_ONLY, deliver_grown, &piece);
+	world_start(&w);
+	must_reach(&w.stage, has_three, &w, SOON_MS);
+	ck_assert_str_eq(w.last_body, "{}");
+	ck_assert_uint_eq(w.con.counters.failed, 0);
+	end();
+}
+END_TEST
+
 static void stop_within_delivery(struct world *world, const struct delivery *d)
 {
 	consumer_ack(&world->sub, d->tag);
@@ -1254,6 +1291,7 @@ int main(void)
 	tcase_add_test(stopping, the_owner_may_stop_when_the_last_publish_is_lost);
 	tcase_add_test(stopping, the_owner_may_stop_when_the_last_publish_is_confirmed);
 	tcase_add_test(stopping, deliveries_come_and_are_acknowledged);
+	tcase_add_loop_test(stopping, a_header_that_grew_on_its_way_is_taken, 0, 3);
 	tcase_add_test(stopping, the_owner_may_stop_from_within_a_delivery);
 	tcase_add_loop_test(silence,
 		a_broker_that_falls_silent_during_the_handshake_is_given_up, 0,

@@ -268,6 +268,31 @@ void wire_put_header(struct wire *w, uint16_t channel, const char *id, uint64_t 
 	wire_frame_end(w);
 }
 
+void wire_put_header_of(struct wire *w, uint16_t channel, const char *id, const char *user_id,
+	uint64_t body_bytes, size_t payload_bytes)
+{
+	/* delivery-mode and two short strings */
+	size_t behind = 1 + 1 + strlen(id) + 1 + strlen(user_id);
+
+	wire_header_begin(w, channel, body_bytes,
+		WIRE_HAS_HEADERS | WIRE_HAS_DELIVERY_MODE | WIRE_HAS_MESSAGE_ID |
+			WIRE_HAS_USER_ID);
+	size_t headers = wire_from(w);
+
+	wire_shortstr(w, "pad");
+	wire_octet(w, 'S');
+	size_t pad = wire_from(w);
+
+	while (w->out.len - w->frame_at + behind < payload_bytes)
+		wire_octet(w, 'p');
+	wire_until(w, pad);
+	wire_until(w, headers);
+	wire_octet(w, 2);
+	wire_shortstr(w, id);
+	wire_shortstr(w, user_id);
+	wire_frame_end(w);
+}
+
 void wire_put_body(struct wire *w, uint16_t channel, const void *at, size_t len)
 {
 	wire_frame_begin(w, WIRE_BODY, channel);

@@ -67,7 +67,7 @@ enum {
 
 struct wire {
 	struct buf out;
-	size_t frame_at; /* where the open frame begins */
+	size_t frame_at; /* where the payload of the open frame begins */
 };
 
 void wire_init(struct wire *w);
@@ -117,6 +117,10 @@ void wire_header_begin(struct wire *w, uint16_t channel, uint64_t body_bytes, ui
 
 /* A header as our own peers write it. */
 void wire_put_header(struct wire *w, uint16_t channel, const char *id, uint64_t body_bytes);
+
+/* A header that fills so many bytes of payload, by one entry of a table that nobody knows. */
+void wire_put_header_of(struct wire *w, uint16_t channel, const char *id, const char *user_id,
+	uint64_t body_bytes, size_t payload_bytes);
 
 void wire_put_body(struct wire *w, uint16_t channel, const void *at, size_t len);
 

@@ -141,6 +141,9 @@ static void register_crossing(struct metrics *m, struct crossing *x)
 	metrics_counter(m, "sallyport_replies_lost_total",
 		"Replies that could not be sent: their callers see a deadline.", labels,
 		&x->counters.replies_lost);
+	metrics_counter(m, "sallyport_log_unsaid_total",
+		"Log lines left out: this host caused too many of one kind.", labels,
+		&x->hush.unsaid_count);
 	probes_register_link(m, &x->link);
 }
 
@@ -157,7 +160,7 @@ void api_register_metrics(struct node_daemon *n)
 		{ "sallyport_calls_total", "Calls handed to a handler.", &c->calls },
 		{ "sallyport_call_results_total", "Calls answered with a result.", &c->call_results },
 		{ "sallyport_call_problems_total", "Calls answered with a problem.", &c->call_problems },
-		{ "sallyport_calls_expired_total", "Calls that expired before a handler was free.", &c->call_expired },
+		{ "sallyport_calls_expired_total", "Calls answered, not run: no handler was free in time.", &c->call_expired },
 		{ "sallyport_calls_redelivered_total", "Calls answered, not run: a node was lost with them.", &c->calls_redelivered },
 		{ "sallyport_sends_total", "Sends handed to a handler, retries not counted.", &c->sends },
 		{ "sallyport_sends_done_total", "Sends that a handler took.", &c->sends_done },

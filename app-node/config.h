@@ -16,6 +16,7 @@ struct node_config {
 	char *handlers;
 	uint64_t handler_connections;
 	uint64_t call_prefetch;
+	uint64_t calls_waiting;
 	uint64_t send_prefetch;
 	uint64_t clock_skew_ms;
 };

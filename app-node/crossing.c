@@ -2,9 +2,28 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
-enum { BACKLOG_MAX_BYTES = 8 * 1024 * 1024 };
+enum {
+	BACKLOG_MAX_BYTES = 8 * 1024 * 1024,
+	SUM_UP_AFTER_MS = 60 * 1000,
+};
+
+static void sum_up(struct crossing *x)
+{
+	const char *cause = NULL;
+
+	for (uint64_t lines = hush_take(&x->hush, &cause); lines > 0;
+		lines = hush_take(&x->hush, &cause))
+		log_warn("host=%s event=unsaid reason=%s lines=%llu", x->host, cause,
+			(unsigned long long)lines);
+}
+
+static void on_unsaid(struct timer *timer)
+{
+	sum_up(container_of(timer, struct crossing, unsaid));
+}
 
 static void on_link_change(void *arg, struct link *k)
 {
@@ -67,8 +86,8 @@ enum err crossing_init(struct crossing *x, struct loop *l, const struct crossing
 	struct link_config link = config->link;
 	char vhost[LINK_NAME_BYTES];
 
-	*x = (struct crossing){ .events = *events, .arg = arg };
-	list_init(&x->node);
+	*x = (struct crossing){ .number = config->number, .events = *events, .arg = arg };
+	timer_init(&x->unsaid, l, on_unsaid);
 	int len = snprintf(x->host, sizeof(x->host), "%s", config->host);
 
 	if (len < 0 || len >= (int)sizeof(x->host))
@@ -97,6 +116,7 @@ enum err crossing_init(struct crossing *x, struct loop *l, const struct crossing
 
 void crossing_fini(struct crossing *x)
 {
+	timer_cancel(&x->unsaid);
 	link_fini(&x->link);
 	consumer_fini(&x->call);
 	consumer_fini(&x->send);
@@ -115,6 +135,7 @@ void crossing_drain(struct crossing *x)
 
 void crossing_stop(struct crossing *x)
 {
+	sum_up(x);
 	link_stop(&x->link, on_link_stopped);
 }
 
@@ -128,8 +149,23 @@ enum err crossing_reply(struct crossing *x, struct message *m)
 		return ERR_OK;
 	}
 	x->sender.seq--;
-	x->counters.replies_lost++;
-	log_warn("msg=%s host=%s event=reply-lost reason=\"%s\"", id_format(&m->correlation).at,
-		x->host, err_text(err));
+	crossing_reply_failed(x, &m->correlation, err);
 	return err;
+}
+
+void crossing_reply_failed(struct crossing *x, const struct id *request, enum err why)
+{
+	x->counters.replies_lost++;
+	if (crossing_may_log(x, "reply-lost"))
+		log_warn("msg=%s host=%s event=reply-lost reason=\"%s\"", id_format(request).at,
+			x->host, err_text(why));
+}
+
+bool crossing_may_log(struct crossing *x, const char *cause)
+{
+	if (hush_allows(&x->hush, cause, clock_mono_us() / 1000))
+		return true;
+	if (!x->unsaid.is_set)
+		timer_after(&x->unsaid, SUM_UP_AFTER_MS);
+	return false;
 }

@@ -3,7 +3,7 @@
  *
  * What came through here came from that host, whatever its headers say: the connection is the
  * proof.
- * Layer: app-node. Uses: base, loop, message, amqp. Never: http, the contract. Thread: the
+ * Layer: app-node. Uses: base, loop, message, amqp, hush. Never: http, the contract. Thread: the
  * loop's. */
 #ifndef SALLYPORT_NODE_CROSSING_H
 #define SALLYPORT_NODE_CROSSING_H
@@ -13,7 +13,8 @@
 #include "amqp/consumer.h"
 #include "amqp/link.h"
 #include "amqp/publisher.h"
-#include "base/list.h"
+#include "app-node/hush.h"
+#include "loop/timer.h"
 #include "message/message.h"
 
 enum { CROSSING_HOST_MAX_BYTES = 63 };
@@ -34,6 +35,7 @@ struct crossing_events {
 };
 
 struct crossing_config {
+	unsigned number;
 	const char *host;        /* of the web host; copied */
 	struct link_config link; /* name and vhost are filled in here */
 	uint16_t call_prefetch;
@@ -47,7 +49,7 @@ struct crossing_counters {
 };
 
 struct crossing {
-	struct node node; /* in its owner's list */
+	unsigned number; /* among the node's, from 0 */
 	char host[CROSSING_HOST_MAX_BYTES + 1];
 	struct link link;
 	struct consumer call;
@@ -57,6 +59,8 @@ struct crossing {
 	struct crossing_events events;
 	void *arg;
 	struct crossing_counters counters;
+	struct hush hush;    /* what is logged about this host, at most */
+	struct timer unsaid; /* set while lines were left out: they are summed up then */
 };
 
 /* Takes:   config's texts are copied or borrowed as link_init() says.
@@ -81,5 +85,12 @@ static inline bool crossing_is_ready(const struct crossing *x)
 
 /* Sends a reply. Stamps m. Returns: ERR_OK; ERR_LINK or ERR_FULL: it is lost, and counted. */
 WARN_UNUSED enum err crossing_reply(struct crossing *x, struct message *m);
+
+/* A reply to `request` was lost before it came to that. */
+void crossing_reply_failed(struct crossing *x, const struct id *request, enum err why);
+
+/* May a line be written about something that this host can cause as often as it likes? What is
+ * left out is counted, and summed up once a minute. Takes: cause has static storage. */
+bool crossing_may_log(struct crossing *x, const char *cause);
 
 #endif

@@ -79,8 +79,10 @@ static enum guard_verdict judge_body(const struct operation *op, const struct me
 	struct json_doc doc = { 0 };
 	enum guard_verdict verdict = GUARD_PASS;
 
-	if (json_open(m->body, limits, &doc, &failure) != ERR_OK)
-		return GUARD_BAD_JSON;
+	enum err err = json_open(m->body, limits, &doc, &failure);
+
+	if (err != ERR_OK)
+		return err == ERR_NOMEM ? GUARD_NO_MEMORY : GUARD_BAD_JSON;
 	if (!json_top_is_object(&doc))
 		verdict = GUARD_BAD_JSON;
 	else if (!is_right_key(op, &doc, m->key))

@@ -24,7 +24,8 @@
 	X(GUARD_WRONG_KIND,      "wrong-kind")      /* or on the wrong lane */            \
 	X(GUARD_EXPIRED,         "expired")         /* its caller has given up */         \
 	X(GUARD_BAD_KEY,         "bad-key")         /* ordering key is not the param's */ \
-	X(GUARD_BAD_JSON,        "bad-json")        /* not strictly JSON, or no object */
+	X(GUARD_BAD_JSON,        "bad-json")        /* not strictly JSON, or no object */ \
+	X(GUARD_NO_MEMORY,       "out-of-memory")   /* ours: nothing is known about it */
 /* clang-format on */
 
 #define GUARD_ENUM(code, text) code,

@@ -1,21 +1,17 @@
 #include "app-node/job.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "app-node/outcome.h"
+#include "app-node/question.h"
+#include "app-node/reply.h"
 #include "base/backoff.h"
 #include "base/bug.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "contract/json.h"
 
-enum {
-	HEADERS_MAX = 6,
-	KEY_HEADER_BYTES = 3 * MESSAGE_KEY_MAX_BYTES + 1,
-	TRACEPARENT_BYTES = 55,
-	RETRY_SOON_MS = 1000,
-	PROBLEM_MAX_BYTES = 8 * 1024,
-};
+/* Of one crossing, while no handler is free; beyond it the oldest give way. */
+enum { CALLS_WAITING_MAX_BYTES = 16 * 1024 * 1024 };
 
 struct job {
 	RB_ENTRY(job) by_id;
@@ -74,45 +70,6 @@ static void finish(struct job *job)
 
 /* ---- answers to calls ---- */
 
-static void reply(struct crossing *x, const struct id *request, struct span op,
-	enum message_content content, struct span body, uint64_t time_left_ms)
-{
-	struct message m = {
-		.correlation = *request,
-		.has_correlation = true,
-		.durability = MESSAGE_TRANSIENT,
-		.content = content,
-		.type = op,
-		.time_left_ms = time_left_ms == 0 ? 1 : time_left_ms,
-		.body = body,
-	};
-
-	id_make(&m.id, clock_unix_ms());
-	/* A reply that cannot be sent shows up as the caller's deadline; it is counted and
-	 * logged. */
-	if (crossing_reply(x, &m) == ERR_OK)
-		log_debug("msg=%s host=%s event=reply reply=%s bytes=%zu",
-			id_format(request).at, x->host, id_format(&m.id).at, body.len);
-}
-
-static void reply_problem(struct crossing *x, const struct id *request, struct span op,
-	const struct problem *problem, uint64_t time_left_ms)
-{
-	struct id_text id = id_format(request);
-	struct problem told = *problem;
-	struct buf body;
-
-	told.id = span_of(id.at);
-	buf_init(&body, PROBLEM_MAX_BYTES);
-	problem_format(&told, &body);
-	if (buf_status(&body) == ERR_OK)
-		reply(x, request, op, MESSAGE_PROBLEM, buf_span(&body), time_left_ms);
-	else
-		log_warn("msg=%s host=%s event=reply-lost reason=\"%s\"", id.at, x->host,
-			err_text(buf_status(&body)));
-	buf_fini(&body);
-}
-
 static uint64_t call_left_ms(const struct job *job)
 {
 	uint64_t now_us = clock_mono_us();
@@ -120,138 +77,67 @@ static uint64_t call_left_ms(const struct job *job)
 	return job->ends_us > now_us ? (job->ends_us - now_us) / 1000 : 0;
 }
 
+static struct reply_to reply_to(const struct job *job)
+{
+	return (struct reply_to){
+		.crossing = job->crossing,
+		.id = job->id,
+		.op = job->op->name_span,
+		.time_left_ms = call_left_ms(job),
+	};
+}
+
 static void finish_call_problem(
 	struct job *job, enum problem_type type, uint64_t retry_after_ms, const char *detail)
 {
+	struct reply_to to = reply_to(job);
 	struct problem problem = {
 		.type = type,
 		.detail = span_of(detail),
 		.retry_after_ms = retry_after_ms,
 	};
 
-	log_info("msg=%s op=%s host=%s event=call-failed reason=%s detail=\"%s\"",
-		id_format(&job->id).at, job->op->name, job->crossing->host, problem_name(type),
-		detail);
+	if (crossing_may_log(job->crossing, problem_name(type)))
+		log_info("msg=%s op=%s host=%s event=call-failed reason=%s detail=\"%s\"",
+			id_format(&job->id).at, job->op->name, job->crossing->host,
+			problem_name(type), detail);
 	job->all->counters.call_problems++;
-	reply_problem(job->crossing, &job->id, job->op->name_span, &problem, call_left_ms(job));
-	consumer_ack(job->consumer, job->tag);
+	reply_problem(&to, &problem);
 	finish(job);
 }
 
-void jobs_answer_problem(struct crossing *x, const struct message *request,
-	enum problem_type type, const char *detail)
+static void finish_call_result(struct job *job, enum message_content content, struct span body)
 {
-	struct problem problem = {
-		.type = type,
-		.detail = span_of(detail),
-		.retry_after_ms = problem_status(type) == 503 ? RETRY_SOON_MS : 0,
-	};
+	struct reply_to to = reply_to(job);
 
-	reply_problem(x, &request->id, request->type, &problem, request->time_left_ms);
-}
-
-/* ---- what a handler's answer means ---- */
-
-enum outcome {
-	OUTCOME_RESULT = 0, /* 2xx with JSON */
-	OUTCOME_REFUSED,    /* 4xx: the same again would be refused again */
-	OUTCOME_LATER,      /* 429, 503: not now */
-	OUTCOME_FAILED,     /* 5xx, no answer, or an answer that is none */
-};
-
-static bool is_json(struct span body)
-{
-	struct json_limits limits = { .max_bytes = MESSAGE_BODY_MAX_BYTES };
-	struct json_failure failure;
-	struct json_doc doc = { 0 };
-	bool fine = json_open(body, limits, &doc, &failure) == ERR_OK;
-
-	json_close(&doc);
-	return fine;
-}
-
-static enum outcome read_outcome(const struct http_call *call, struct span *result)
-{
-	if (call->status != ERR_OK)
-		return OUTCOME_FAILED;
-	if (call->http_status == 429 || call->http_status == 503)
-		return OUTCOME_LATER;
-	if (call->http_status >= 400 && call->http_status < 500)
-		return OUTCOME_REFUSED;
-	if (call->http_status < 200 || call->http_status > 299)
-		return OUTCOME_FAILED;
-	*result = call->body.len == 0 ? span_of("null") : call->body;
-	return is_json(*result) ? OUTCOME_RESULT : OUTCOME_FAILED;
-}
-
-static void describe(const struct http_call *call, char *out, size_t room)
-{
-	if (call->status == ERR_LINK)
-		snprintf(out, room, "the handler cannot be reached (%s)", call->detail);
-	else if (call->status == ERR_TIMEOUT)
-		snprintf(out, room, "the handler did not answer in time");
-	else if (call->status == ERR_FULL && call->was_sent)
-		snprintf(out, room, "the handler's answer has more than %d bytes",
-			MESSAGE_BODY_MAX_BYTES);
-	else if (call->status != ERR_OK)
-		snprintf(out, room, "no answer from the handler: %s (%s)",
-			err_text(call->status), call->detail);
-	else if (call->http_status >= 200 && call->http_status <= 299)
-		snprintf(out, room, "the handler's result is no JSON of at most %d bytes",
-			MESSAGE_BODY_MAX_BYTES);
-	else
-		snprintf(out, room, "the handler answered %u", call->http_status);
-}
-
-/* A handler's own problem document may cross as it is, if its status is the answer's. */
-static bool is_problem_document(const struct http_call *call)
-{
-	struct json_limits limits = { .max_bytes = MESSAGE_BODY_MAX_BYTES };
-	struct json_failure failure;
-	struct json_doc doc = { 0 };
-	struct span status;
-	char expected[8];
-
-	if (!span_starts(call->content_type, PROBLEM_MEDIA_TYPE))
-		return false;
-	snprintf(expected, sizeof(expected), "%u", call->http_status);
-	bool fine = json_open(call->body, limits, &doc, &failure) == ERR_OK &&
-		    json_string_member(&doc, "status", &status) == ERR_OK &&
-		    span_is(status, expected);
-
-	json_close(&doc);
-	return fine;
+	reply_with(&to, content, body);
+	finish(job);
 }
 
 static void finish_call(struct job *job)
 {
 	const struct http_call *call = &job->call;
-	struct span result;
-	char detail[256];
+	struct outcome outcome = outcome_read(call);
+	char detail[OUTCOME_DETAIL_BYTES];
 
-	describe(call, detail, sizeof(detail));
-	switch (read_outcome(call, &result)) {
-	case OUTCOME_RESULT:
+	if (outcome.kind == OUTCOME_RESULT) {
 		job->all->counters.call_results++;
-		reply(job->crossing, &job->id, job->op->name_span, MESSAGE_JSON, result,
-			call_left_ms(job));
-		consumer_ack(job->consumer, job->tag);
-		finish(job);
+		finish_call_result(job, MESSAGE_JSON, outcome.result);
 		return;
-	case OUTCOME_REFUSED:
-		if (!is_problem_document(call)) {
-			finish_call_problem(job, PROBLEM_REFUSED, 0, detail);
-			return;
-		}
+	}
+	if (outcome.kind == OUTCOME_REFUSED && outcome_is_problem_document(call)) {
 		job->all->counters.call_problems++;
-		reply(job->crossing, &job->id, job->op->name_span, MESSAGE_PROBLEM, call->body,
-			call_left_ms(job));
-		consumer_ack(job->consumer, job->tag);
-		finish(job);
+		finish_call_result(job, MESSAGE_PROBLEM, call->body);
+		return;
+	}
+	outcome_describe(call, detail);
+	switch (outcome.kind) {
+	case OUTCOME_RESULT:
+	case OUTCOME_REFUSED:
+		finish_call_problem(job, PROBLEM_REFUSED, 0, detail);
 		return;
 	case OUTCOME_LATER:
-		finish_call_problem(job, PROBLEM_OVERLOADED,
-			call->has_retry_after ? call->retry_after_ms : RETRY_SOON_MS, detail);
+		finish_call_problem(job, PROBLEM_OVERLOADED, outcome.retry_after_ms, detail);
 		return;
 	case OUTCOME_FAILED:
 		finish_call_problem(job,
@@ -260,6 +146,14 @@ static void finish_call(struct job *job)
 			0, detail);
 		return;
 	}
+}
+
+/* No handler is free in time: said at once, while the caller can still do something else. */
+static void finish_call_surplus(struct job *job)
+{
+	job->all->counters.call_expired++;
+	finish_call_problem(job, PROBLEM_OVERLOADED, 0,
+		"more calls wait than handlers can take in time; it did not run");
 }
 
 /* ---- sends ---- */
@@ -312,30 +206,25 @@ static void rest(struct job *job, uint64_t at_least_ms, const char *reason)
 
 static void finish_send(struct job *job)
 {
-	const struct http_call *call = &job->call;
-	struct span result;
-	char detail[256];
+	struct outcome outcome = outcome_read(&job->call);
+	char detail[OUTCOME_DETAIL_BYTES];
 
-	describe(call, detail, sizeof(detail));
-	enum outcome outcome = read_outcome(call, &result);
-
-	if (outcome == OUTCOME_RESULT) {
+	if (outcome.kind == OUTCOME_RESULT) {
 		log_info("msg=%s op=%s host=%s event=done attempts=%llu",
 			id_format(&job->id).at, job->op->name, job->crossing->host,
 			(unsigned long long)job->attempts);
 		job->all->counters.sends_done++;
 		consumer_ack(job->consumer, job->tag);
 		finish(job);
-	} else if (outcome == OUTCOME_REFUSED) {
-		finish_send_dead(job, detail);
-	} else if (!consumer_has(job->consumer, job->tag)) {
-		finish_send_handed_back(job);
-	} else {
-		rest(job,
-			outcome == OUTCOME_LATER && call->has_retry_after ? call->retry_after_ms
-									  : 0,
-			detail);
+		return;
 	}
+	outcome_describe(&job->call, detail);
+	if (outcome.kind == OUTCOME_REFUSED)
+		finish_send_dead(job, detail);
+	else if (!consumer_has(job->consumer, job->tag))
+		finish_send_handed_back(job);
+	else
+		rest(job, outcome.retry_after_ms, detail);
 }
 
 /* ---- running ---- */
@@ -343,83 +232,32 @@ static void finish_send(struct job *job)
 static void on_handler_done(struct http_call *call)
 {
 	struct job *job = container_of(call, struct job, call);
+	uint64_t took_us = clock_mono_us() - job->run_us;
 
-	hist_add(&job->all->handler_us, clock_mono_us() - job->run_us);
+	hist_add(&job->all->handler_us, took_us);
+	dispatch_learn(&job->all->dispatch, &job->work, took_us);
 	if (is_call(job))
 		finish_call(job);
 	else
 		finish_send(job);
 }
 
-/* Visible ASCII as it is, the rest percent-encoded: a header cannot carry more (RFC 9110). */
-static void encode_key(struct span key, char out[KEY_HEADER_BYTES])
-{
-	static const char digits[] = "0123456789ABCDEF";
-	size_t used = 0;
-
-	for (size_t i = 0; i < key.len; i++) {
-		unsigned char c = (unsigned char)key.at[i];
-
-		if (c > ' ' && c <= '~' && c != '%') {
-			out[used++] = (char)c;
-			continue;
-		}
-		out[used++] = '%';
-		out[used++] = digits[c >> 4];
-		out[used++] = digits[c & 0x0f];
-	}
-	out[used] = '\0';
-}
-
-static bool is_traceparent(struct span text)
-{
-	if (text.len != TRACEPARENT_BYTES)
-		return false;
-	for (size_t i = 0; i < text.len; i++)
-		if (text.at[i] < '!' || text.at[i] > '~')
-			return false;
-	return true;
-}
-
 static enum err ask_handler(struct job *job, uint64_t deadline_ms)
 {
-	struct id_text id = id_format(&job->id);
-	char attempt[24];
-	char deadline[24];
-	char key[KEY_HEADER_BYTES];
-	char traceparent[TRACEPARENT_BYTES + 1] = "";
-	char path[MESSAGE_TYPE_MAX_BYTES + 2];
-	struct http_header headers[HEADERS_MAX];
-	size_t count = 0;
-
-	snprintf(path, sizeof(path), "/%s", job->op->name);
-	snprintf(attempt, sizeof(attempt), "%llu", (unsigned long long)job->attempts);
-	snprintf(deadline, sizeof(deadline), "%llu", (unsigned long long)deadline_ms);
-	headers[count++] = (struct http_header){ "Sallyport-Id", id.at };
-	headers[count++] = (struct http_header){ "Sallyport-Host", job->crossing->host };
-	headers[count++] = (struct http_header){ "Sallyport-Attempt", attempt };
-	headers[count++] = (struct http_header){ "Sallyport-Deadline-Ms", deadline };
-	if (job->key.len > 0) {
-		encode_key(job->key, key);
-		headers[count++] = (struct http_header){ "Sallyport-Key", key };
-	}
-	if (is_traceparent(job->traceparent)) {
-		memcpy(traceparent, job->traceparent.at, TRACEPARENT_BYTES);
-		headers[count++] = (struct http_header){ "traceparent", traceparent };
-	}
-	struct http_ask ask = {
-		.method = HTTP_POST,
-		.target = job->all->target,
-		.path = span_of(path),
-		.headers = headers,
-		.header_count = count,
+	const struct jobs_config *config = &job->all->config;
+	struct question q = {
+		.op = job->op->name,
+		.host = job->crossing->host,
+		.id = job->id,
+		.key = job->key,
+		.traceparent = job->traceparent,
 		.body = job->body,
+		.attempt = job->attempts,
 		.deadline_ms = deadline_ms,
-		.max_answer_bytes = MESSAGE_BODY_MAX_BYTES,
 	};
 
 	job->call = (struct http_call){ .on_done = on_handler_done };
-	return http_client_send(job->all->client, &job->call, &ask);
+	return question_put(config->client, config->target, &q, &job->call);
 }
 
 static void begin(struct job *job)
@@ -451,33 +289,28 @@ static void begin(struct job *job)
 
 static void run_what_may(struct jobs *j)
 {
+	struct work *work;
+
 	/* begin() can end a job at once, which leads back here: the loop above goes on with it.
 	 */
 	if (j->is_starting)
 		return;
 	j->is_starting = true;
-	for (;;) {
-		struct work *work = dispatch_next(&j->dispatch);
-
-		if (work == NULL)
-			break;
+	while ((work = dispatch_next(&j->dispatch, clock_mono_us())) != NULL)
 		begin(container_of(work, struct job, work));
-	}
+	while ((work = dispatch_surplus(&j->dispatch)) != NULL)
+		finish_call_surplus(container_of(work, struct job, work));
 	j->is_starting = false;
 }
 
-/* A call whose deadline came before its turn, or a send whose rest is over. */
+/* A call that has waited until it cannot be served any more, or a send whose rest is over. */
 static void on_timer(struct timer *timer)
 {
 	struct job *job = container_of(timer, struct job, timer);
 	struct jobs *j = job->all;
 
 	if (is_call(job)) {
-		j->counters.call_expired++;
-		log_info("msg=%s op=%s host=%s event=expired reason=no-handler-was-free",
-			id_format(&job->id).at, job->op->name, job->crossing->host);
-		consumer_ack(job->consumer, job->tag);
-		finish(job);
+		finish_call_surplus(job);
 		return;
 	}
 	dispatch_wake(&j->dispatch, &job->work);
@@ -530,26 +363,87 @@ static struct job *find(
 static void take_again(struct job *job, struct consumer *c, const struct delivery *d)
 {
 	job->all->counters.duplicates++;
-	log_info("msg=%s op=%s host=%s event=duplicate redelivered=%d", id_format(&job->id).at,
-		job->op->name, job->crossing->host, d->is_redelivered);
+	if (crossing_may_log(job->crossing, "duplicate"))
+		log_info("msg=%s op=%s host=%s event=duplicate redelivered=%d",
+			id_format(&job->id).at, job->op->name, job->crossing->host,
+			d->is_redelivered);
+	if (is_call(job))
+		return; /* acknowledged */
 	if (consumer_has(job->consumer, job->tag))
 		consumer_ack(c, d->tag);
 	else
 		job->tag = d->tag;
 }
 
+/* A call that gets no job. */
+static void answer_call(struct crossing *x, const struct message *request,
+	enum problem_type type, const char *detail)
+{
+	struct reply_to to = {
+		.crossing = x,
+		.id = request->id,
+		.op = request->type,
+		.time_left_ms = request->time_left_ms,
+	};
+	struct problem problem = { .type = type, .detail = span_of(detail) };
+
+	reply_problem(&to, &problem);
+}
+
 static void refuse_for_memory(struct jobs *j, struct crossing *x, struct consumer *c,
 	const struct delivery *d, const struct operation *op)
 {
 	j->counters.overloaded++;
-	log_error("msg=%s op=%s host=%s event=refused reason=out-of-memory",
-		id_format(&d->message.id).at, op->name, x->host);
-	if (op->kind == CONTRACT_CALL) {
-		jobs_answer_problem(x, &d->message, PROBLEM_OVERLOADED, "out of memory");
-		consumer_ack(c, d->tag);
-	} else {
+	if (crossing_may_log(x, "out-of-memory"))
+		log_error("msg=%s op=%s host=%s event=refused reason=out-of-memory",
+			id_format(&d->message.id).at, op->name, x->host);
+	if (op->kind == CONTRACT_CALL)
+		answer_call(x, &d->message, PROBLEM_OVERLOADED, "out of memory");
+	else
 		channel_restart(&c->channel, ERR_NOMEM, "no memory for a delivery");
+}
+
+/* The node that had it is gone, or we have answered and could not say so to the broker. */
+static void refuse_redelivered(struct jobs *j, struct crossing *x, const struct delivery *d,
+	const struct operation *op)
+{
+	j->counters.calls_redelivered++;
+	if (crossing_may_log(x, "redelivered"))
+		log_info("msg=%s op=%s host=%s event=not-run reason=redelivered",
+			id_format(&d->message.id).at, op->name, x->host);
+	answer_call(x, &d->message, PROBLEM_APP_UNAVAILABLE,
+		"a node was lost with this call; whether it ran is unknown");
+}
+
+static enum err admit(struct job *job, const struct message *m)
+{
+	struct jobs *j = job->all;
+	struct demand demand = {
+		.op = job->op,
+		.origin = &j->origins[job->crossing->number],
+		.key = job->key,
+		.bytes = sizeof(*job) + job->body.len,
+		.now_us = clock_mono_us(),
+	};
+
+	if (is_call(job)) {
+		uint64_t left_ms = m->time_left_ms < job->op->deadline_ms
+					   ? m->time_left_ms
+					   : job->op->deadline_ms;
+
+		job->ends_us = demand.now_us + left_ms * 1000;
+		demand.ends_us = job->ends_us;
 	}
+	return dispatch_add(&j->dispatch, &job->work, j->config.contract, &demand);
+}
+
+/* If it still waits by then, it has waited in vain. */
+static void watch_call(struct job *job)
+{
+	uint64_t too_late_us = dispatch_too_late_us(&job->all->dispatch, &job->work);
+	uint64_t now_us = clock_mono_us();
+
+	timer_after(&job->timer, too_late_us > now_us ? (too_late_us - now_us) / 1000 : 0);
 }
 
 void jobs_take(struct jobs *j, struct crossing *x, struct consumer *c, const struct delivery *d,
@@ -557,38 +451,31 @@ void jobs_take(struct jobs *j, struct crossing *x, struct consumer *c, const str
 {
 	struct job *job = find(j, x, c, &d->message.id);
 
+	/* From here on it is ours to answer; what is slow in one operation must not fill the
+	 * prefetch that all of them share. */
+	if (op->kind == CONTRACT_CALL)
+		consumer_ack(c, d->tag);
 	if (job != NULL) {
 		take_again(job, c, d);
 		return;
 	}
 	if (op->kind == CONTRACT_CALL && d->is_redelivered) {
-		j->counters.calls_redelivered++;
-		log_info("msg=%s op=%s host=%s event=not-run reason=redelivered",
-			id_format(&d->message.id).at, op->name, x->host);
-		jobs_answer_problem(x, &d->message, PROBLEM_APP_UNAVAILABLE,
-			"a node was lost with this call; whether it ran is unknown");
-		consumer_ack(c, d->tag);
+		refuse_redelivered(j, x, d, op);
 		return;
 	}
 	if (op->kind == CONTRACT_SEND && j->is_holding)
 		return; /* goes back when the connection is closed */
 	job = make(j, x, c, d, op);
-	if (job == NULL || dispatch_add(&j->dispatch, &job->work, j->contract, op,
-				   d->message.key) != ERR_OK) {
+	if (job == NULL || admit(job, &d->message) != ERR_OK) {
 		free(job);
 		refuse_for_memory(j, x, c, d, op);
 		return;
 	}
 	RB_INSERT(jobs_by_id, &j->by_id, job);
-	if (is_call(job)) {
-		uint64_t left_ms = d->message.time_left_ms < op->deadline_ms
-					   ? d->message.time_left_ms
-					   : op->deadline_ms;
-
-		job->ends_us = clock_mono_us() + left_ms * 1000;
-		timer_after(&job->timer, left_ms);
-	}
 	run_what_may(j);
+	job = op->kind == CONTRACT_CALL ? find(j, x, c, &d->message.id) : NULL;
+	if (job != NULL && job->work.state == WORK_READY)
+		watch_call(job);
 }
 
 /* ---- life ---- */
@@ -604,19 +491,27 @@ static void on_idle_check(struct timer *timer)
 	on_idle(j->on_idle_arg); /* last touch */
 }
 
-enum err jobs_init(struct jobs *j, struct loop *l, const struct contract *contract,
-	const struct http_target *target, struct http_client *client)
+enum err jobs_init(struct jobs *j, struct loop *l, const struct jobs_config *config)
 {
-	*j = (struct jobs){
-		.loop = l,
-		.contract = contract,
-		.target = target,
-		.client = client,
+	/* Where several hosts are served, none of them may have all connections. */
+	unsigned kept = config->crossing_count > 1 ? config->connections / 4 : 0;
+	struct dispatch_limits limits = {
+		.running = config->connections,
+		.running_of_one = config->connections - kept,
+		.waiting = config->calls_waiting,
+		.waiting_bytes = CALLS_WAITING_MAX_BYTES,
 	};
+
+	*j = (struct jobs){ .loop = l, .config = *config };
 	RB_INIT(&j->by_id);
 	hist_init(&j->handler_us);
 	timer_init(&j->idle_check, l, on_idle_check);
-	return dispatch_init(&j->dispatch, contract);
+	j->origins = calloc(config->crossing_count, sizeof(*j->origins));
+	if (j->origins == NULL)
+		return ERR_NOMEM;
+	for (unsigned i = 0; i < config->crossing_count; i++)
+		origin_init(&j->origins[i]);
+	return dispatch_init(&j->dispatch, config->contract, &limits);
 }
 
 void jobs_fini(struct jobs *j)
@@ -625,6 +520,7 @@ void jobs_fini(struct jobs *j)
 		return;
 	timer_cancel(&j->idle_check);
 	dispatch_fini(&j->dispatch);
+	free(j->origins);
 	*j = (struct jobs){ 0 };
 }
 
@@ -673,7 +569,12 @@ void jobs_cancel(struct jobs *j)
 		struct job *job = RB_MIN(jobs_by_id, &j->by_id);
 
 		if (job->work.state == WORK_RUNNING)
-			http_client_cancel(j->client, &job->call);
+			http_client_cancel(j->config.client, &job->call);
+		if (is_call(job)) {
+			finish_call_problem(job, PROBLEM_STOPPING, 0,
+				"the node stops; whether the operation ran is unknown");
+			continue;
+		}
 		log_info("msg=%s op=%s host=%s event=handed-back reason=stopping",
 			id_format(&job->id).at, job->op->name, job->crossing->host);
 		finish(job);

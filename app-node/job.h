@@ -1,11 +1,13 @@
 /* job.h - a delivery that the guard has passed, from here to its outcome: handler, answer,
  * settling.
  *
- * Calls are run at most once by this node: a redelivered one may have run, so it is answered,
- * not run. Sends are run until they succeed, are refused, or their retries are used up; then
- * the broker's dead-letter queue has them.
- * Layer: app-node. Uses: base, loop, contract, message, http, crossing, dispatch. Thread: the
- * loop's. */
+ * Calls are acknowledged on receipt and run at most once: one that is lost with this node shows
+ * up as its caller's deadline, and one that is redelivered may have run, so it is answered, not
+ * run. A call that no handler can take in time is answered at once. Sends are run until they
+ * succeed, are refused, or their retries are used up; then the broker's dead-letter queue has
+ * them.
+ * Layer: app-node. Uses: base, loop, contract, message, http, crossing, dispatch, question,
+ * outcome, reply. Thread: the loop's. */
 #ifndef SALLYPORT_NODE_JOB_H
 #define SALLYPORT_NODE_JOB_H
 
@@ -28,7 +30,7 @@ struct jobs_counters {
 	uint64_t calls; /* handed to a handler */
 	uint64_t call_results;
 	uint64_t call_problems;     /* answered with a problem */
-	uint64_t call_expired;      /* their callers had given up before a handler was free */
+	uint64_t call_expired;      /* answered, not run: no handler was free in time */
 	uint64_t calls_redelivered; /* answered, not run */
 	uint64_t sends;             /* handed to a handler, retries not counted */
 	uint64_t sends_done;
@@ -39,11 +41,20 @@ struct jobs_counters {
 	uint64_t overloaded;        /* no memory for them */
 };
 
+/* Borrowed. */
+struct jobs_config {
+	const struct contract *contract;
+	const struct http_target *target; /* where handlers answer */
+	struct http_client *client;
+	unsigned crossing_count; /* their numbers are below */
+	unsigned connections;    /* to the handlers: so many run at once */
+	unsigned calls_waiting;  /* of one operation from one crossing */
+};
+
 struct jobs {
 	struct loop *loop;
-	const struct contract *contract;  /* borrowed */
-	const struct http_target *target; /* borrowed: where handlers answer */
-	struct http_client *client;       /* borrowed */
+	struct jobs_config config;
+	struct origin *origins; /* one per crossing */
 	struct dispatch dispatch;
 	struct jobs_by_id by_id;
 	bool is_starting; /* run_what_may() is at work, or must not be */
@@ -55,14 +66,14 @@ struct jobs {
 	void *on_idle_arg;
 };
 
-/* Returns ERR_OK or ERR_NOMEM. */
-WARN_UNUSED enum err jobs_init(struct jobs *j, struct loop *l, const struct contract *contract,
-	const struct http_target *target, struct http_client *client);
+/* Returns ERR_OK or ERR_NOMEM; jobs_fini() in any case. */
+WARN_UNUSED enum err jobs_init(
+	struct jobs *j, struct loop *l, const struct jobs_config *config);
 
 /* jobs_cancel() must have been called. A zeroed one is fine. */
 void jobs_fini(struct jobs *j);
 
-/* Takes a delivery on; it will be settled. d and op as the guard saw them. */
+/* Takes a delivery on; it is settled now (calls) or will be. d and op as the guard saw them. */
 void jobs_take(struct jobs *j, struct crossing *x, struct consumer *c, const struct delivery *d,
 	const struct operation *op);
 
@@ -77,11 +88,7 @@ void jobs_hold_sends(struct jobs *j);
  * ended. */
 void jobs_close(struct jobs *j, void (*on_idle)(void *arg), void *arg);
 
-/* Ends everything unanswered and unsettled: the broker hands it out again. */
+/* Ends everything: calls are answered that the node stops, sends go back to the broker. */
 void jobs_cancel(struct jobs *j);
-
-/* Answers a call with a problem that is not about any handler (the guard's verdict, say). */
-void jobs_answer_problem(struct crossing *x, const struct message *request,
-	enum problem_type type, const char *detail);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "app-node/api.h"
+#include "app-node/reply.h"
 #include "base/bug.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -123,6 +124,8 @@ static enum problem_type problem_of(enum guard_verdict verdict)
 		return PROBLEM_PAYLOAD_TOO_LARGE;
 	case GUARD_EXPIRED:
 		return PROBLEM_DEADLINE_EXCEEDED;
+	case GUARD_NO_MEMORY:
+		return PROBLEM_OVERLOADED;
 	case GUARD_PASS:
 	case GUARD_MALFORMED:
 	case GUARD_FORGED_SENDER:
@@ -134,22 +137,42 @@ static enum problem_type problem_of(enum guard_verdict verdict)
 	return PROBLEM_BAD_REQUEST;
 }
 
-/* Refused, counted, told: a call's sender gets a named error without any detail. */
+/* A call's sender gets a named error without any detail. */
+static void answer_refused(
+	struct crossing *x, const struct message *request, enum guard_verdict verdict)
+{
+	struct reply_to to = {
+		.crossing = x,
+		.id = request->id,
+		.op = request->type,
+		.time_left_ms = request->time_left_ms,
+	};
+	struct problem problem = { .type = problem_of(verdict), .detail = span_of("refused") };
+
+	if (verdict == GUARD_MALFORMED || verdict == GUARD_EXPIRED ||
+		!message_type_is_valid(request->type))
+		return;
+	reply_problem(&to, &problem);
+}
+
+/* Refused, counted, told. What we had no memory to judge is none of the sender's mistakes: a
+ * send comes again. */
 static void refuse(struct node_daemon *n, struct crossing *x, struct consumer *c,
 	const struct delivery *d, enum guard_verdict verdict)
 {
 	n->refused[verdict]++;
-	log_warn("msg=%s op=\"%s\" host=%s lane=%s event=refused reason=%s bytes=%llu",
-		id_format(&d->message.id).at, text_show(d->message.type).at, x->host,
-		c->config.name, guard_text(verdict), (unsigned long long)d->body_bytes);
-	if (c == &x->send) {
+	if (crossing_may_log(x, guard_text(verdict)))
+		log_warn("msg=%s op=\"%s\" host=%s lane=%s event=refused reason=%s bytes=%llu",
+			id_format(&d->message.id).at, text_show(d->message.type).at, x->host,
+			c->config.name, guard_text(verdict), (unsigned long long)d->body_bytes);
+	if (c == &x->call) {
+		answer_refused(x, &d->message, verdict);
+		consumer_ack(c, d->tag);
+	} else if (verdict == GUARD_NO_MEMORY) {
+		channel_restart(&c->channel, ERR_NOMEM, "no memory to judge a delivery");
+	} else {
 		consumer_reject(c, d->tag);
-		return;
 	}
-	if (verdict != GUARD_MALFORMED && verdict != GUARD_EXPIRED &&
-		message_type_is_valid(d->message.type))
-		jobs_answer_problem(x, &d->message, problem_of(verdict), "refused");
-	consumer_ack(c, d->tag);
 }
 
 static void on_delivery(
@@ -202,6 +225,7 @@ static enum err open_crossings(struct node_daemon *n)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < n->config->crossings.count; i++) {
 		struct crossing_config config = {
+			.number = (unsigned)i,
 			.host = n->config->crossings.at[i],
 			.link = site_link_config(n->site, &n->config->site),
 			.call_prefetch = (uint16_t)n->config->call_prefetch,
@@ -231,7 +255,16 @@ static enum err open_handlers(struct node_daemon *n)
 	err = http_client_start(&n->loop, &config, &n->client);
 	if (err != ERR_OK)
 		return err;
-	return jobs_init(&n->jobs, &n->loop, &n->site->contract, &n->handlers, n->client);
+	struct jobs_config jobs = {
+		.contract = &n->site->contract,
+		.target = &n->handlers,
+		.client = n->client,
+		.crossing_count = (unsigned)n->config->crossings.count,
+		.connections = (unsigned)n->config->handler_connections,
+		.calls_waiting = (unsigned)n->config->calls_waiting,
+	};
+
+	return jobs_init(&n->jobs, &n->loop, &jobs);
 }
 
 static enum err open_server(struct node_daemon *n)

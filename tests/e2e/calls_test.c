@@ -1,6 +1,8 @@
 /* calls_test.c - calls from the web realm to a handler and back. */
 #include <check.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -203,6 +205,105 @@ START_TEST(of_many_calls_at_once_each_gets_its_own_answer)
 }
 END_TEST
 
+/* ---- more than can be done ---- */
+
+static const char narrow_contract[] =
+	"site: test\n"
+	"operations:\n"
+	"  narrow.door: {kind: call, deadline: 250ms, concurrency: 2}\n"
+	"  wide.door:   {kind: call, deadline: 30s, concurrency: 2}\n"
+	"  quote.price: {kind: call, deadline: 5s}\n";
+
+static void must_start_narrow(void)
+{
+	char path[160];
+
+	must_format(path, sizeof path, "%s/contract.yaml", passage.folder);
+	must_write_file(path, 0600, narrow_contract);
+	must_passage_start(&passage);
+}
+
+static atomic_bool doors_are_closed;
+
+/* Two calls are held at a time, and one is let go every 5 ms: each takes 10. */
+static void *open_doors(void *arg)
+{
+	struct handler *h = arg;
+
+	while (!atomic_load(&doors_are_closed)) {
+		(void)poll(NULL, 0, 5);
+		pthread_mutex_lock(&h->lock);
+		bool is_held = h->held > 0;
+
+		pthread_mutex_unlock(&h->lock);
+		if (is_held)
+			handler_release(h, 1);
+	}
+	return NULL;
+}
+
+/* Oldest first and nothing else, nearly all of them would be run when it is too late. */
+START_TEST(forty_calls_at_once_where_two_may_run_are_answered_or_told_in_time)
+{
+	static struct caller caller;
+	static struct caller_sum sum;
+	pthread_t thread;
+
+	handler_set_rule(&passage.handler,
+		&(struct handler_rule){ .op = "narrow.door", .act = HANDLER_HOLD });
+	must_start_narrow();
+	atomic_store(&doors_are_closed, false);
+	ck_assert_int_eq(pthread_create(&thread, NULL, open_doors, &passage.handler), 0);
+	must_caller_start(&caller, passage.web_socket, "/v1/call/narrow.door", 40, 1, 0);
+	caller_finish(&caller, &sum);
+	ck_assert_uint_eq(sum.by_status[200] + sum.by_status[503], 40);
+	ck_assert_uint_ge(sum.by_status[200], must_is_sanitized() ? 10 : 25);
+	/* And when they keep coming, five times as many as can be served: still. */
+	must_caller_start(&caller, passage.web_socket, "/v1/call/narrow.door", 60, 20, 5000);
+	caller_finish(&caller, &sum);
+	atomic_store(&doors_are_closed, true);
+	(void)pthread_join(thread, NULL);
+	ck_assert_uint_eq(sum.broken, 0);
+	ck_assert_uint_le(sum.by_status[504], sum.calls / 50);
+	ck_assert_uint_ge(sum.by_status[200], sum.calls / 20);
+}
+END_TEST
+
+START_TEST(an_operation_that_is_full_holds_up_no_other)
+{
+	static const char request[] = "POST /v1/call/wide.door HTTP/1.1\r\nHost: localhost\r\n"
+				      "Content-Length: 2\r\n\r\n{}";
+	enum { CROWD = 400 }; /* more than may wait, and more than the prefetch */
+	static int fds[CROWD];
+	unsigned told = 0;
+
+	handler_set_rule(&passage.handler,
+		&(struct handler_rule){ .op = "wide.door", .act = HANDLER_HOLD });
+	must_start_narrow();
+	for (unsigned i = 0; i < CROWD; i++) {
+		fds[i] = must_http_connect(passage.web_socket);
+		ck_assert(http_write(fds[i], request, sizeof request - 1));
+	}
+	/* Those that do not find room any more are told so, long before their deadline. */
+	for (unsigned i = 0; i < CROWD - 256 - 2; i++) {
+		ck_assert(http_read_answer(fds[i + 2], 10000, &answer));
+		expect_problem(&answer, 503, "overloaded");
+		told++;
+	}
+	ck_assert_uint_eq(told, CROWD - 256 - 2);
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_status(&answer, 200);
+	ck_assert_uint_le(answer.took_us, 2 * 1000 * 1000);
+	handler_release(&passage.handler, CROWD);
+	for (unsigned i = CROWD - 256; i < CROWD; i++) {
+		ck_assert(http_read_answer(fds[i], 10000, &answer));
+		expect_status(&answer, 200);
+	}
+	for (unsigned i = 0; i < CROWD; i++)
+		(void)close(fds[i]);
+}
+END_TEST
+
 START_TEST(ten_thousand_calls_leave_nothing_behind)
 {
 	static struct caller caller;
@@ -260,6 +361,8 @@ TCase *calls_case(void)
 	tcase_add_test(t, a_late_handler_is_named_at_the_deadline_and_its_answer_hurts_nobody);
 	tcase_add_test(t, a_repetition_under_the_same_key_joins_the_call_in_flight);
 	tcase_add_test(t, of_many_calls_at_once_each_gets_its_own_answer);
+	tcase_add_test(t, forty_calls_at_once_where_two_may_run_are_answered_or_told_in_time);
+	tcase_add_test(t, an_operation_that_is_full_holds_up_no_other);
 	tcase_add_test(t, ten_thousand_calls_leave_nothing_behind);
 	tcase_add_test(t, both_daemons_tell_how_they_are);
 	return t;

@@ -15,6 +15,14 @@ static const char text[] = "site: test\n"
 
 static struct contract contract;
 static struct dispatch d;
+static struct origin web1;
+
+static const struct dispatch_limits limits = {
+	.running = 64,
+	.running_of_one = 64,
+	.waiting = 64,
+	.waiting_bytes = 1024,
+};
 
 static void setup(void)
 {
@@ -26,7 +34,8 @@ static void setup(void)
 	ck_assert_uint_eq(contract.operation_count, OPS);
 	ck_assert_str_eq(contract.operations[OP_FOUR].name, "op.four");
 	ck_assert_str_eq(contract.operations[OP_TWO].name, "op.two");
-	ck_assert_int_eq(dispatch_init(&d, &contract), ERR_OK);
+	origin_init(&web1);
+	ck_assert_int_eq(dispatch_init(&d, &contract, &limits), ERR_OK);
 }
 
 /* Whatever a test has done: when all work is out, nothing is left. */
@@ -35,25 +44,45 @@ static void teardown(void)
 	ck_assert_uint_eq(d.work_count, 0);
 	ck_assert_uint_eq(d.running, 0);
 	ck_assert(list_empty(&d.open));
-	ck_assert(RB_EMPTY(&d.chains));
+	ck_assert(list_empty(&d.surplus));
+	ck_assert_uint_eq(d.stored_running, 0);
+	ck_assert(list_empty(&web1.flows));
+	ck_assert_uint_eq(web1.ready_bytes, 0);
+	ck_assert_uint_eq(web1.running, 0);
 	for (unsigned i = 0; i < d.lane_count; i++) {
-		ck_assert(list_empty(&d.lanes[i].ready));
+		ck_assert(list_empty(&d.lanes[i].turns));
 		ck_assert_uint_eq(d.lanes[i].running, 0);
+		list_each (n, &d.lanes[i].seen) {
+			struct flow *f = container_of(n, struct flow, seen);
+
+			ck_assert_uint_eq(f->work_count, 0);
+			ck_assert(RB_EMPTY(&f->chains));
+		}
 	}
 	dispatch_fini(&d);
 	dispatch_fini(&d);
 	contract_free(&contract);
 }
 
+static void add_key(struct work *w, enum op op, struct span key)
+{
+	struct demand demand = {
+		.op = &contract.operations[op],
+		.origin = &web1,
+		.key = key,
+	};
+
+	ck_assert_int_eq(dispatch_add(&d, w, &contract, &demand), ERR_OK);
+}
+
 static void add(struct work *w, enum op op, const char *key)
 {
-	ck_assert_int_eq(
-		dispatch_add(&d, w, &contract, &contract.operations[op], span_of(key)), ERR_OK);
+	add_key(w, op, span_of(key));
 }
 
 static void expect_next(const struct work *w)
 {
-	ck_assert_ptr_eq(dispatch_next(&d), w);
+	ck_assert_ptr_eq(dispatch_next(&d, 0), w);
 	if (w != NULL)
 		ck_assert_int_eq(w->state, WORK_RUNNING);
 }
@@ -75,9 +104,9 @@ END_TEST
 
 START_TEST(as_many_run_at_once_as_the_contract_says)
 {
-	static const unsigned limits[OPS] = { [OP_FOUR] = 4, [OP_ONE] = 1, [OP_TWO] = 2 };
+	static const unsigned most[OPS] = { [OP_FOUR] = 4, [OP_ONE] = 1, [OP_TWO] = 2 };
 	struct work works[6];
-	unsigned limit = limits[_i];
+	unsigned limit = most[_i];
 
 	for (size_t i = 0; i < ARRAY_COUNT(works); i++)
 		add(&works[i], (enum op)_i, "");
@@ -203,9 +232,7 @@ START_TEST(keys_are_compared_whole)
 	ck_assert_uint_eq(contract.operations[OP_FOUR].concurrency, 4);
 	d.lanes[OP_FOUR].limit = ARRAY_COUNT(keys);
 	for (size_t i = 0; i < ARRAY_COUNT(keys); i++)
-		ck_assert_int_eq(dispatch_add(&d, &works[i], &contract,
-					 &contract.operations[OP_FOUR], keys[i]),
-			ERR_OK);
+		add_key(&works[i], OP_FOUR, keys[i]);
 	for (size_t i = 0; i < ARRAY_COUNT(keys); i++)
 		expect_next(&works[i]);
 	remove_all(works, ARRAY_COUNT(works));
@@ -217,9 +244,7 @@ START_TEST(the_key_is_copied)
 	char key[] = "a";
 	struct work works[2];
 
-	ck_assert_int_eq(dispatch_add(&d, &works[0], &contract, &contract.operations[OP_FOUR],
-				 span_of(key)),
-		ERR_OK);
+	add_key(&works[0], OP_FOUR, span_of(key));
 	key[0] = 'b';
 	add(&works[1], OP_FOUR, "a");
 	expect_next(&works[0]);
@@ -404,7 +429,7 @@ START_TEST(those_that_fail_again_and_again_do_not_keep_the_others_waiting)
 	for (struct work *running = &poison[0]; running != &good; runs_before++) {
 		ck_assert_uint_lt(runs_before, 4);
 		dispatch_rest(&d, running);
-		struct work *next = dispatch_next(&d);
+		struct work *next = dispatch_next(&d, 0);
 
 		ck_assert_ptr_nonnull(next);
 		dispatch_wake(&d, running); /* its rest is over while the other runs */
@@ -537,14 +562,20 @@ static void step_add(void)
 		.key = roll(KEYS),
 		.came_at = step,
 	};
-	MUST(dispatch_add(&d, &p->work, &contract, &contract.operations[p->op],
-		     span_of(keys[p->key])) == ERR_OK);
+	struct demand demand = {
+		.op = &contract.operations[p->op],
+		.origin = &web1,
+		.key = span_of(keys[p->key]),
+		.now_us = step,
+	};
+
+	MUST(dispatch_add(&d, &p->work, &contract, &demand) == ERR_OK);
 }
 
 static void step_next(void)
 {
 	struct piece *longest[OPS];
-	struct work *w = dispatch_next(&d);
+	struct work *w = dispatch_next(&d, step);
 
 	for (unsigned op = 0; op < OPS; op++)
 		longest[op] = model_next((enum op)op);

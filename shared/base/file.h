@@ -16,4 +16,10 @@
  * Blocks:  reading. */
 WARN_UNUSED enum err file_read(const char *path, struct buf *out);
 
+/* The same for a secret: it must be a regular file that nobody but its owner may touch.
+ * Returns: ERR_REFUSED when group or others have any permission; ERR_INPUT when it is no
+ *          regular file; else as file_read(). The caller wipes `out`.
+ * Blocks:  reading. */
+WARN_UNUSED enum err file_read_secret(const char *path, struct buf *out);
+
 #endif

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "base/bug.h"
+#include "base/text.h"
 
 enum { POOL_BYTES = 256 };
 
@@ -36,17 +37,6 @@ void id_make(struct id *out, uint64_t unix_ms)
 	out->byte[8] = (uint8_t)((out->byte[8] & 0x3f) | 0x80); /* variant of RFC 9562 */
 }
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 static bool is_dash_at(size_t i)
 {
 	return i == 8 || i == 13 || i == 18 || i == 23;
@@ -65,7 +55,7 @@ enum err id_parse(struct span text, struct id *out)
 				return ERR_INPUT;
 			continue;
 		}
-		int value = hex_value(text.at[i]);
+		int value = text_hex_value(text.at[i]);
 
 		if (value < 0)
 			return ERR_INPUT;

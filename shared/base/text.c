@@ -121,6 +121,17 @@ struct span text_cut(struct span *rest, char separator)
 	return head;
 }
 
+int text_hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
 bool text_is_utf8(struct span text)
 {
 	const unsigned char *p = (const unsigned char *)text.at;

@@ -31,6 +31,9 @@ struct span text_trim(struct span text);
  * it, and {NULL, 0} when there was none. */
 struct span text_cut(struct span *rest, char separator);
 
+/* 0..15, or -1 for anything but a hexadecimal digit. */
+int text_hex_value(char c);
+
 /* Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool text_is_utf8(struct span text);
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/backoff.h"
@@ -309,6 +310,31 @@ START_TEST(a_file_is_read_whole_up_to_the_limit)
 }
 END_TEST
 
+START_TEST(a_secret_is_read_only_where_nobody_else_could)
+{
+	char path[] = "/tmp/sallyport-secret-XXXXXX";
+	int fd = mkstemp(path);
+	struct buf b;
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, "secret", 6), 6);
+	buf_init(&b, 10);
+	ck_assert_int_eq(file_read_secret(path, &b), ERR_OK);
+	expect_span(buf_span(&b), "secret");
+	for (mode_t mode = 001; mode <= 077; mode++) {
+		ck_assert_int_eq(fchmod(fd, 0600 | mode), 0);
+		ck_assert_int_eq(file_read_secret(path, &b), ERR_REFUSED);
+	}
+	ck_assert_uint_eq(b.len, 6);
+	close(fd);
+	unlink(path);
+	ck_assert_int_eq(file_read_secret(path, &b), ERR_NOT_FOUND);
+	ck_assert_int_eq(file_read_secret("/dev/null", &b), ERR_INPUT);
+	ck_assert_int_eq(file_read_secret("/tmp", &b), ERR_INPUT);
+	buf_fini(&b);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("base");
@@ -328,6 +354,7 @@ int main(void)
 	tcase_add_loop_test(tc, anything_but_the_text_of_a_version_7_uuid_is_refused, 0,
 		(int)ARRAY_COUNT(not_ids));
 	tcase_add_test(tc, a_file_is_read_whole_up_to_the_limit);
+	tcase_add_test(tc, a_secret_is_read_only_where_nobody_else_could);
 	tcase_set_timeout(tc, 30);
 	suite_add_tcase(suite, tc);
 	return unit_run(suite);

@@ -273,6 +273,19 @@ START_TEST(long_foreign_text_is_cut_and_says_so)
 }
 END_TEST
 
+START_TEST(a_hexadecimal_digit_has_a_value_and_nothing_else_has)
+{
+	static const char digits[] = "0123456789abcdefABCDEF";
+
+	for (int c = -128; c < 128; c++) {
+		const char *at = c == 0 ? NULL : strchr(digits, c);
+		int wanted = at == NULL ? -1 : (int)(at - digits);
+
+		ck_assert_int_eq(text_hex_value((char)c), wanted < 16 ? wanted : wanted - 6);
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("base/text");
@@ -291,6 +304,7 @@ int main(void)
 	tcase_add_test(tc, a_name_is_letters_digits_and_three_signs);
 	tcase_add_test(tc, foreign_text_is_shown_without_surprises);
 	tcase_add_test(tc, long_foreign_text_is_cut_and_says_so);
+	tcase_add_test(tc, a_hexadecimal_digit_has_a_value_and_nothing_else_has);
 	tcase_set_timeout(tc, 60);
 	suite_add_tcase(suite, tc);
 	return unit_run(suite);

@@ -37,16 +37,17 @@ struct message {
 	bool has_correlation;
 	enum message_durability durability;
 	enum message_content content;
-	struct span type;        /* the operation */
-	struct span user_id;     /* sender's identity, vouched for by the broker */
-	struct span traceparent; /* W3C trace context, empty if none */
-	struct span key;         /* ordering key, empty if none */
-	struct span contract;    /* digest of the sender's contract */
-	uint64_t time_left_ms;   /* expiration: until the caller's deadline; 0 = none */
-	uint64_t sent_unix_us;   /* wall clock of the sender */
-	uint64_t epoch;          /* random at each start of the sender */
-	uint64_t seq;            /* counts the sender's messages on this lane, from 1 */
-	uint64_t attempt;        /* 0 for the first */
+	struct span type;         /* the operation */
+	struct span user_id;      /* sender's identity, vouched for by the broker */
+	struct span traceparent;  /* W3C trace context, empty if none */
+	struct span key;          /* ordering key, empty if none */
+	struct span contract;     /* digest of the sender's contract */
+	uint64_t time_left_ms;    /* expiration: until the caller's deadline; 0 = none */
+	uint64_t expires_unix_ms; /* expires-at, of stored messages; 0 = never */
+	uint64_t sent_unix_us;    /* wall clock of the sender */
+	uint64_t epoch;           /* random at each start of the sender */
+	uint64_t seq;             /* counts the sender's messages on this lane, from 1 */
+	uint64_t attempt;         /* 0 for the first */
 	struct span body;
 };
 

@@ -1,2 +1,10 @@
 unit_test(NAME message_message SOURCES message_message_test.c LIBS message)
 unit_test(NAME message_digest SOURCES message_digest_test.c LIBS message)
+unit_test(NAME message_keyring SOURCES message_keyring_test.c LIBS message)
+unit_test(NAME message_replay SOURCES message_replay_test.c LIBS message)
+unit_test(NAME message_seal SOURCES message_seal_test.c LIBS message OpenSSL::Crypto)
+
+add_test(NAME unit/seal_vectors
+	COMMAND ${CMAKE_CURRENT_LIST_DIR}/seal_vectors.py
+		--check ${CMAKE_CURRENT_LIST_DIR}/message_seal_test.c)
+set_tests_properties(unit/seal_vectors PROPERTIES LABELS unit TIMEOUT 60)

@@ -2,6 +2,7 @@
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
 #include <stdlib.h>
@@ -62,6 +63,13 @@ struct seal {
 	uint8_t bound[BOUND_MAX_BYTES]; /* of the message under way */
 };
 
+/* The reasons that the library keeps for this thread would be taken for those of TLS. */
+static enum err without_reasons(enum err err)
+{
+	ERR_clear_error();
+	return err;
+}
+
 /* ---- HMAC ---- */
 
 static bool mac_start(EVP_MAC_CTX *mac, const struct seal_key *key)
@@ -114,7 +122,7 @@ enum err seal_key_id(const struct seal_key *key, uint8_t out[static SEAL_KEY_ID_
 	bool fine = hmac != NULL && derive_key_id(hmac, key, out);
 
 	EVP_MAC_free(hmac);
-	return fine ? ERR_OK : ERR_NOMEM;
+	return fine ? ERR_OK : without_reasons(ERR_NOMEM);
 }
 
 /* ---- the keys of senders ---- */
@@ -309,7 +317,7 @@ enum err seal_wrap(struct seal *s, const struct message *m, struct buf *out)
 		EVP_CipherFinal_ex(s->gcm, none, &len) != 1 ||
 		EVP_CIPHER_CTX_ctrl(s->gcm, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG_BYTES,
 			cipher + m->body.len) != 1)
-		return ERR_NOMEM;
+		return without_reasons(ERR_NOMEM);
 	buf_advance(out, m->body.len + SEAL_OVERHEAD_BYTES);
 	s->counters.wrapped++;
 	return ERR_OK;
@@ -341,11 +349,11 @@ static enum err open_body(struct seal *s, const struct message *m, const struct 
 	if (mac == NULL || !gcm_start(s, mac, m, nonce, WAY_OPEN) ||
 		!gcm_body(s, cipher.at, cipher.len, at) ||
 		EVP_CIPHER_CTX_ctrl(s->gcm, EVP_CTRL_AEAD_SET_TAG, sizeof(tag), tag) != 1)
-		return ERR_NOMEM;
+		return without_reasons(ERR_NOMEM);
 	/* Compared in constant time; what does not hold is not kept. */
 	if (EVP_CipherFinal_ex(s->gcm, none, &len) != 1) {
 		OPENSSL_cleanse(at, cipher.len);
-		return ERR_SEAL;
+		return without_reasons(ERR_SEAL);
 	}
 	buf_advance(out, cipher.len);
 	return ERR_OK;
@@ -387,7 +395,7 @@ enum err seal_rekey(struct seal *s, const struct keyring *ring)
 
 	for (size_t i = 0; i < count; i++) {
 		if (!derive_key_id(s->hmac, &keys[i].key, keys[i].id))
-			err = ERR_NOMEM;
+			err = without_reasons(ERR_NOMEM);
 	}
 	if (err == ERR_OK) {
 		for (size_t i = 0; i < SENDER_KEYS; i++)
@@ -427,7 +435,7 @@ enum err seal_create(const struct keyring *ring, enum seal_direction direction,
 	put_bytes((uint8_t *)s->crossing, crossing.at, crossing.len);
 	if (!prepare(s) || seal_rekey(s, ring) != ERR_OK) {
 		seal_destroy(s);
-		return ERR_NOMEM;
+		return without_reasons(ERR_NOMEM);
 	}
 	*out = s;
 	return ERR_OK;

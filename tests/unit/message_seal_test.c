@@ -2,6 +2,7 @@
 #include "message/seal.h"
 
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +119,8 @@ static void must_refuse(struct seal *s, const struct message *m)
 	ck_assert_uint_eq(opened.len, 0);
 	ck_assert_int_eq(buf_status(&opened), ERR_OK);
 	ck_assert_uint_eq(seal_counters(s)->refused, refused + 1);
+	/* The thread's queue of errors is also read by TLS. */
+	ck_assert_uint_eq(ERR_peek_error(), 0);
 }
 
 /* ---- what opens ---- */
@@ -754,6 +757,7 @@ START_TEST(every_allocation_of_the_library_may_fail)
 		err = open_as(s, &m);
 		ck_assert(err == ERR_OK || (err == ERR_NOMEM && opened.len == 0));
 	}
+	ck_assert_uint_eq(ERR_peek_error(), 0);
 	has_fired = fault.fired;
 	fault.countdown = -1;
 	if (s != NULL) {

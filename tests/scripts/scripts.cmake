@@ -1,6 +1,6 @@
 # The scripts, tried as a person would. Those that need none of our programs run in one build only.
 if(NOT SALLYPORT_SANITIZE)
-	foreach(test definitions clean setup broker)
+	foreach(test definitions clean setup broker ghosts)
 		add_test(NAME scripts/${test} COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/${test}-test.sh)
 		set_tests_properties(scripts/${test} PROPERTIES LABELS scripts TIMEOUT 240)
 	endforeach()

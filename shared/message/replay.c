@@ -68,7 +68,7 @@ static void forget_oldest(struct replay *r, uint64_t now_unix_us)
 
 	while (*link != r->next + 1)
 		link = &r->slots[*link - 1].older;
-	*link = oldest->older;
+	*link = NONE; /* it was the last of its chain: new ones come to the front */
 	r->count--;
 	if (oldest->fact.until_unix_us < now_unix_us)
 		return;

@@ -112,6 +112,22 @@ START_TEST(what_age_refuses_is_forgotten_without_a_price)
 }
 END_TEST
 
+START_TEST(a_message_is_fresh_until_its_last_moment)
+{
+	struct replay_fact first = fact_of(1);
+	struct replay_fact second = fact_of(2);
+	struct replay_fact third = fact_of(3);
+
+	remake(1, 0);
+	ck_assert_int_eq(replay_meet(&replay, &first, NOW_US), REPLAY_FIRST);
+	ck_assert_int_eq(replay_meet(&replay, &second, first.until_unix_us), REPLAY_FIRST);
+	ck_assert_uint_eq(replay.counters.forgotten, 1);
+	ck_assert_uint_eq(replay.horizon_unix_us, first.sent_unix_us);
+	ck_assert_int_eq(replay_meet(&replay, &third, second.until_unix_us + 1), REPLAY_FIRST);
+	ck_assert_uint_eq(replay.counters.forgotten, 1);
+}
+END_TEST
+
 START_TEST(nothing_from_before_the_horizon_is_believed)
 {
 	remake(10, NOW_US + 5);
@@ -198,6 +214,7 @@ int main(void)
 	tcase_add_test(tc, an_id_with_other_content_is_told_apart);
 	tcase_add_test(tc, what_had_to_be_forgotten_still_does_not_pass);
 	tcase_add_test(tc, what_age_refuses_is_forgotten_without_a_price);
+	tcase_add_test(tc, a_message_is_fresh_until_its_last_moment);
 	tcase_add_test(tc, nothing_from_before_the_horizon_is_believed);
 	tcase_add_test(tc, a_memory_of_one_works);
 	tcase_add_loop_test(tc, it_agrees_with_a_plain_list, 0, 4);

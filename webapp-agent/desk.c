@@ -7,28 +7,13 @@
 #include "base/bug.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/text.h"
-#include "contract/json.h"
+#include "webapp-agent/asked.h"
+#include "webapp-agent/reply.h"
 
 enum {
 	DETAIL_BYTES = 512,
 	RETRY_SOON_MS = 1000,
-	TRACEPARENT_BYTES = 55, /* W3C Trace Context, version 00 */
-	STATUS_OK = 200,
 	STATUS_ACCEPTED = 202,
-	STATUS_BAD_GATEWAY = 502,
-};
-
-/* A request after all local checks. Spans are borrowed from rq. */
-struct asked {
-	const struct operation *op;
-	struct span body;
-	struct span key; /* Idempotency-Key */
-	struct span traceparent;
-	char order_key[MESSAGE_KEY_MAX_BYTES];
-	size_t order_key_len;
-	uint64_t deadline_ms;
-	struct digest content;
 };
 
 /* A send between publish and confirm. The errand may be gone before the confirm comes. */
@@ -108,191 +93,52 @@ static void end_errand(struct desk *d, struct errand *e, enum errand_end end,
 		errand_drop(e, &problem);
 }
 
-/* ---- local checks, each answers rq itself when it says no ---- */
+/* ---- taking in; rq is answered when the answer is no ---- */
 
-static void refuse_kind(struct desk *d, struct http_request *rq, const struct operation *op)
-{
-	const char *kind = contract_kind_text(op->kind);
-
-	if (op->kind == CONTRACT_CALL || op->kind == CONTRACT_SEND)
-		desk_refuse(d, rq, PROBLEM_WRONG_KIND, "%s is a %s: POST /v1/%s/%s", op->name,
-			kind, kind, op->name);
-	else
-		desk_refuse(d, rq, PROBLEM_WRONG_KIND,
-			"%s is a %s: it can be neither called nor sent", op->name, kind);
-}
-
-static bool check_operation(struct desk *d, struct http_request *rq, struct span name,
-	enum contract_kind kind, struct asked *out)
-{
-	const struct operation *op = contract_find(d->contract, name);
-
-	/* What this host may not use does not exist for it. */
-	if (op == NULL || !contract_allows(d->contract, span_of(d->config.host), op)) {
-		desk_refuse(d, rq, PROBLEM_UNKNOWN_OPERATION,
-			"no operation \"%s\" in the contract of site %s for this host",
-			text_show(name).at, d->contract->site);
-		return false;
-	}
-	if (op->kind != kind) {
-		refuse_kind(d, rq, op);
-		return false;
-	}
-	out->op = op;
-	return true;
-}
-
-static bool is_visible_ascii(struct span text)
-{
-	for (size_t i = 0; i < text.len; i++)
-		if (text.at[i] < '!' || text.at[i] > '~')
-			return false;
-	return true;
-}
-
-static bool check_headers(struct desk *d, struct http_request *rq, struct asked *out)
-{
-	struct span text;
-	uint64_t asked_ms;
-
-	out->deadline_ms = out->op->deadline_ms;
-	if (http_request_header(rq, "Deadline-Ms", &text)) {
-		if (text_parse_u64(text, &asked_ms) != ERR_OK || asked_ms == 0) {
-			desk_refuse(d, rq, PROBLEM_BAD_REQUEST,
-				"Deadline-Ms is \"%s\": a whole number of milliseconds from 1",
-				text_show(text).at);
-			return false;
-		}
-		if (asked_ms < out->deadline_ms)
-			out->deadline_ms = asked_ms;
-	}
-	if (http_request_header(rq, "Idempotency-Key", &text)) {
-		if (text.len == 0 || text.len > ERRAND_KEY_MAX_BYTES ||
-			!is_visible_ascii(text)) {
-			desk_refuse(d, rq, PROBLEM_BAD_REQUEST,
-				"Idempotency-Key: 1 to %d visible ASCII characters",
-				ERRAND_KEY_MAX_BYTES);
-			return false;
-		}
-		out->key = text;
-	}
-	/* A malformed trace context is ignored, as W3C Trace Context asks. */
-	if (http_request_header(rq, "traceparent", &text) && text.len == TRACEPARENT_BYTES &&
-		is_visible_ascii(text))
-		out->traceparent = text;
-	return true;
-}
-
-static bool violates(struct desk *d, struct http_request *rq, const char *pointer,
-	const char *rule, const char *detail)
+static void refuse_asked(
+	struct desk *d, struct http_request *rq, const struct asked_wrongly *no)
 {
 	struct problem problem = {
-		.type = PROBLEM_CONTRACT_VIOLATION,
-		.detail = span_of(detail),
-		.pointer = span_of(pointer),
-		.rule = span_of(rule),
+		.type = no->type,
+		.detail = span_of(no->detail),
+		.pointer = span_of(no->pointer),
+		.rule = span_of(no->rule),
+		.retry_after_ms = retry_after_ms(no->type),
 	};
 
-	d->counters.problems[problem.type]++;
+	d->counters.problems[no->type]++;
+	log_debug("event=refused reason=%s detail=\"%s\"", problem_name(no->type), no->detail);
 	http_request_answer_problem(rq, &problem);
-	return false;
-}
-
-/* The value of the parameter that orders the operation's messages. */
-static bool check_order_key(
-	struct desk *d, struct http_request *rq, struct json_doc *doc, struct asked *out)
-{
-	struct span value;
-	char pointer[CONTRACT_MAX_NAME + 2];
-
-	if (out->op->key == NULL)
-		return true;
-	snprintf(pointer, sizeof(pointer), "/%s", out->op->key);
-	enum err err = json_string_member(doc, out->op->key, &value);
-
-	if (err == ERR_NOT_FOUND)
-		return violates(d, rq, pointer, "key", "the ordering key is missing");
-	if (err != ERR_OK || value.len == 0 || value.len > MESSAGE_KEY_MAX_BYTES)
-		return violates(d, rq, pointer, "key",
-			"the ordering key is a whole number or a text of 1 to 128 bytes");
-	memcpy(out->order_key, value.at, value.len);
-	out->order_key_len = value.len;
-	return true;
-}
-
-static bool check_body(struct desk *d, struct http_request *rq, struct asked *out)
-{
-	struct json_limits limits = { .max_bytes = MESSAGE_BODY_MAX_BYTES };
-	struct json_failure failure;
-	struct json_doc doc = { 0 };
-
-	out->body = http_request_body(rq);
-	if (out->body.len == 0)
-		out->body = span_of("{}");
-	enum err err = json_open(out->body, limits, &doc, &failure);
-
-	if (err == ERR_FULL) {
-		desk_refuse(d, rq, PROBLEM_PAYLOAD_TOO_LARGE, "%zu bytes, at most %d",
-			out->body.len, MESSAGE_BODY_MAX_BYTES);
-		return false;
-	}
-	if (err == ERR_NOMEM) {
-		desk_refuse(d, rq, PROBLEM_OVERLOADED, "out of memory");
-		return false;
-	}
-	if (err != ERR_OK) {
-		desk_refuse(d, rq, PROBLEM_BAD_REQUEST, "the body is no JSON: %s, at byte %zu",
-			failure.text, failure.at_byte);
-		return false;
-	}
-	bool fine = json_top_is_object(&doc)
-			    ? check_order_key(d, rq, &doc, out)
-			    : violates(d, rq, "", "type", "the parameters are a JSON object");
-
-	json_close(&doc);
-	return fine;
-}
-
-static bool check_digest(struct desk *d, struct http_request *rq, struct asked *out)
-{
-	struct buf content;
-
-	if (out->key.len == 0)
-		return true; /* nothing will ever be compared with it */
-	buf_init(&content, MIB(1));
-	buf_text(&content, out->op->name);
-	buf_byte(&content, '\n');
-	buf_append(&content, out->body);
-	enum err err = buf_status(&content);
-
-	if (err == ERR_OK)
-		err = digest_of(buf_span(&content), &out->content);
-	buf_fini(&content);
-	if (err == ERR_OK)
-		return true;
-	desk_refuse(d, rq, PROBLEM_OVERLOADED, "%s", err_text(err));
-	return false;
 }
 
 static bool check(struct desk *d, struct http_request *rq, struct span name,
 	enum contract_kind kind, struct asked *out)
 {
-	*out = (struct asked){ 0 };
+	struct asked_by by = { .contract = d->contract, .host = d->config.host };
+	struct asked_wrongly no;
+
 	if (d->is_closed) {
 		desk_refuse(d, rq, PROBLEM_STOPPING, "no new work is taken");
 		return false;
 	}
-	return check_operation(d, rq, name, kind, out) && check_headers(d, rq, out) &&
-	       check_body(d, rq, out) && check_digest(d, rq, out);
+	if (asked_read(&by, rq, name, kind, out, &no))
+		return true;
+	refuse_asked(d, rq, &no);
+	return false;
 }
 
 /* Finds or makes the errand; false when rq is dealt with. */
 static bool find_errand(
 	struct desk *d, struct http_request *rq, const struct asked *asked, struct errand **out)
 {
+	struct errand_ask ask = {
+		.key = asked->key,
+		.content = &asked->content,
+		.wait_ms = asked->op->kind == CONTRACT_CALL ? asked->deadline_ms : 0,
+	};
 	enum errand_match match;
 
-	switch (errand_for(&d->errands, asked->key, &asked->content, rq, out, &match)) {
+	switch (errand_for(&d->errands, &ask, rq, out, &match)) {
 	case ERR_OK:
 		return match != ERRAND_JOINED;
 	case ERR_CONFLICT:
@@ -340,6 +186,21 @@ static struct desk *desk_of(struct errand *e)
 	return container_of(e->all, struct desk, errands);
 }
 
+/* One who joined has waited as long as he wanted to; the others go on waiting. */
+static void on_impatient(struct errand *e, struct http_request *rq)
+{
+	struct desk *d = desk_of(e);
+	struct id_text id = id_format(&e->id);
+	struct problem problem = {
+		.type = PROBLEM_DEADLINE_EXCEEDED,
+		.detail = span_of("the app realm has not answered yet; it may still do"),
+		.id = span_of(id.at),
+	};
+
+	d->counters.problems[problem.type]++;
+	http_request_answer_problem(rq, &problem);
+}
+
 static void on_call_lapse(struct errand *e)
 {
 	end_errand(desk_of(e), e, ERRAND_LAPSES, PROBLEM_DEADLINE_EXCEEDED,
@@ -369,24 +230,6 @@ void desk_call(struct desk *d, struct http_request *rq, struct span op)
 	errand_sent(e, asked.deadline_ms, on_call_lapse);
 }
 
-/* The status that a problem document of the app realm carries; 502 if it carries none. */
-static unsigned problem_document_status(struct span body)
-{
-	struct json_limits limits = { .max_bytes = MESSAGE_BODY_MAX_BYTES };
-	struct json_failure failure;
-	struct json_doc doc = { 0 };
-	struct span text;
-	uint64_t status = 0;
-
-	if (json_open(body, limits, &doc, &failure) != ERR_OK)
-		return STATUS_BAD_GATEWAY;
-	if (json_string_member(&doc, "status", &text) != ERR_OK ||
-		text_parse_u64(text, &status) != ERR_OK || status < 400 || status > 599)
-		status = STATUS_BAD_GATEWAY;
-	json_close(&doc);
-	return (unsigned)status;
-}
-
 void desk_reply(struct desk *d, const struct message *reply)
 {
 	struct errand *e = errand_find(&d->errands, &reply->correlation);
@@ -397,16 +240,20 @@ void desk_reply(struct desk *d, const struct message *reply)
 			id_format(&reply->correlation).at);
 		return;
 	}
-	unsigned status = reply->content == MESSAGE_PROBLEM
-				  ? problem_document_status(reply->body)
-				  : STATUS_OK;
+	struct reply_meaning meaning = reply_read(reply);
+	struct errand_outcome outcome = {
+		.status = meaning.status,
+		.content_type = message_content_type(reply->content),
+		.retry_after_ms = meaning.retry_after_ms,
+		.body = reply->body,
+	};
 
 	if (e->state == ERRAND_SENT)
 		hist_add(&d->call_us, clock_mono_us() - e->begun_us);
 	d->counters.call_results++;
-	log_debug("msg=%s event=reply status=%u bytes=%zu", id_format(&e->id).at, status,
-		reply->body.len);
-	errand_done(e, status, message_content_type(reply->content), reply->body);
+	log_debug("msg=%s event=reply status=%u bytes=%zu", id_format(&e->id).at,
+		outcome.status, reply->body.len);
+	errand_done(e, &outcome);
 }
 
 /* ---- sends ---- */
@@ -422,11 +269,17 @@ static void tell_accepted(struct desk *d, struct errand *e)
 {
 	char body[64];
 
-	snprintf(body, sizeof(body), "{\"id\":\"%s\"}", id_format(&e->id).at);
+	int len = snprintf(body, sizeof(body), "{\"id\":\"%s\"}", id_format(&e->id).at);
+	struct errand_outcome outcome = {
+		.status = STATUS_ACCEPTED,
+		.content_type = message_content_type(MESSAGE_JSON),
+		.body = { .at = body, .len = (size_t)len },
+	};
+
 	hist_add(&d->send_us, clock_mono_us() - e->begun_us);
 	d->counters.sends_accepted++;
 	log_info("msg=%s event=accepted", id_format(&e->id).at);
-	errand_done(e, STATUS_ACCEPTED, message_content_type(MESSAGE_JSON), span_of(body));
+	errand_done(e, &outcome);
 }
 
 static void on_send_settled(struct publish *req, enum err status)
@@ -499,7 +352,8 @@ void desk_init(struct desk *d, struct loop *l, const struct desk_config *config,
 	};
 	hist_init(&d->call_us);
 	hist_init(&d->send_us);
-	errands_init(&d->errands, l, &config->errands);
+	d->config.errands.on_impatient = on_impatient;
+	errands_init(&d->errands, l, &d->config.errands);
 }
 
 void desk_fini(struct desk *d)

@@ -4,12 +4,14 @@
 
 #include "base/bug.h"
 #include "base/clock.h"
+#include "http/raw.h"
 
 /* One request that waits for an errand. */
 struct waiter {
 	struct node node;
 	struct errand *errand;
 	struct http_request *rq;
+	struct timer patience; /* of one who joined and said how long */
 };
 
 static int compare_ids(const struct errand *a, const struct errand *b)
@@ -103,6 +105,7 @@ static void trim_kept(struct errands *all)
 static void waiter_free(struct waiter *w)
 {
 	w->errand->all->waiter_count--;
+	timer_cancel(&w->patience);
 	list_drop(&w->node);
 	free(w);
 }
@@ -113,16 +116,30 @@ static void on_gone(void *arg, enum err reason)
 	waiter_free(arg); /* the errand goes on: somebody may ask for it again */
 }
 
+static void on_impatient(struct timer *timer)
+{
+	struct waiter *w = container_of(timer, struct waiter, patience);
+	struct errand *e = w->errand;
+	struct http_request *rq = w->rq;
+
+	waiter_free(w);
+	e->all->config.on_impatient(e, rq);
+}
+
 static void answer(const struct errand *e, struct http_request *rq, struct span body)
 {
 	struct id_text id = id_format(&e->id);
-	struct http_header header = { .name = "Sallyport-Id", .value = id.at };
+	struct raw_seconds seconds = raw_retry_after(e->retry_after_ms);
+	struct http_header headers[] = {
+		{ .name = "Sallyport-Id", .value = id.at },
+		{ .name = "Retry-After", .value = seconds.at },
+	};
 	struct http_answer answer = {
 		.status = e->status,
 		.content_type = e->content_type,
 		.body = body,
-		.headers = &header,
-		.header_count = 1,
+		.headers = headers,
+		.header_count = e->retry_after_ms > 0 ? 2 : 1,
 	};
 
 	http_request_answer(rq, &answer);
@@ -216,14 +233,24 @@ static enum err join(struct errand *e, struct http_request *rq)
 	return ERR_OK;
 }
 
-enum err errand_for(struct errands *all, struct span key, const struct digest *content,
-	struct http_request *rq, struct errand **out, enum errand_match *match)
+/* Who makes an errand waits as long as it does; who joins it as long as he said. */
+static void be_patient(struct waiter *w, uint64_t wait_ms)
 {
-	BUG_ON(key.len > ERRAND_KEY_MAX_BYTES);
-	struct errand *e = find_key(all, key);
+	if (wait_ms == 0)
+		return;
+	timer_init(&w->patience, w->errand->all->loop, on_impatient);
+	timer_after(&w->patience, wait_ms);
+}
+
+enum err errand_for(struct errands *all, const struct errand_ask *ask, struct http_request *rq,
+	struct errand **out, enum errand_match *match)
+{
+	BUG_ON(ask->key.len > ERRAND_KEY_MAX_BYTES);
+	BUG_ON(ask->wait_ms > 0 && all->config.on_impatient == NULL);
+	struct errand *e = find_key(all, ask->key);
 	bool is_known = e != NULL;
 
-	if (is_known && !digest_equals(&e->content, content))
+	if (is_known && !digest_equals(&e->content, ask->content))
 		return ERR_CONFLICT;
 	if (is_known && e->state == ERRAND_DONE) {
 		all->joined++;
@@ -238,7 +265,7 @@ enum err errand_for(struct errands *all, struct span key, const struct digest *c
 			!(is_known && e->state == ERRAND_SENT)))
 		return ERR_FULL;
 	if (!is_known)
-		e = make(all, key, content);
+		e = make(all, ask->key, ask->content);
 	if (e == NULL)
 		return ERR_NOMEM;
 	enum err err = join(e, rq);
@@ -252,6 +279,7 @@ enum err errand_for(struct errands *all, struct span key, const struct digest *c
 	*match = ERRAND_NEW;
 	if (e->state == ERRAND_SENT) {
 		all->joined++;
+		be_patient(container_of(e->waiters.prev, struct waiter, node), ask->wait_ms);
 		*match = ERRAND_JOINED;
 	} else if (e->state == ERRAND_LAPSED) {
 		*match = ERRAND_AGAIN;
@@ -274,13 +302,14 @@ struct errand *errand_find(struct errands *all, const struct id *id)
 	return RB_FIND(errands_by_id, &all->by_id, &wanted);
 }
 
-void errand_done(struct errand *e, unsigned status, const char *content_type, struct span body)
+void errand_done(struct errand *e, const struct errand_outcome *outcome)
 {
-	e->status = status;
-	e->content_type = content_type;
-	if (has_key(e) && is_final(status))
-		buf_append(&e->body, body);
-	if (is_final(status))
+	e->status = outcome->status;
+	e->content_type = outcome->content_type;
+	e->retry_after_ms = outcome->retry_after_ms;
+	if (has_key(e) && is_final(outcome->status))
+		buf_append(&e->body, outcome->body);
+	if (is_final(outcome->status))
 		move(e, ERRAND_DONE);
 	else if (e->state == ERRAND_SENT)
 		move(e, ERRAND_LAPSED);
@@ -289,7 +318,7 @@ void errand_done(struct errand *e, unsigned status, const char *content_type, st
 		struct http_request *rq = w->rq;
 
 		waiter_free(w);
-		answer(e, rq, body);
+		answer(e, rq, outcome->body);
 	}
 	if (!has_key(e) || buf_status(&e->body) != ERR_OK)
 		forget(e);

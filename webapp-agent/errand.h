@@ -52,6 +52,7 @@ struct errand {
 	uint64_t begun_us;  /* monotonic, of the present try */
 	unsigned status;    /* DONE: HTTP */
 	const char *content_type; /* DONE: static storage */
+	uint64_t retry_after_ms;  /* DONE */
 	struct buf body;          /* DONE, with a key */
 	size_t kept_bytes;        /* what it counts for in errands->kept_bytes */
 	void (*on_lapse)(struct errand
@@ -66,6 +67,24 @@ struct errands_config {
 	unsigned max_kept;     /* LAPSED and DONE; the oldest go first */
 	size_t max_kept_bytes; /* their bodies */
 	uint64_t keep_ms;
+	/* One who joined e has waited as long as he wanted to: answer rq. The errand goes on.
+	 * May be NULL if nobody ever says how long. */
+	void (*on_impatient)(struct errand *e, struct http_request *rq);
+};
+
+/* Who asks for what. Borrowed. */
+struct errand_ask {
+	struct span key; /* at most ERRAND_KEY_MAX_BYTES; empty for none */
+	const struct digest *content;
+	uint64_t wait_ms; /* if he joins: so long at most; 0: as long as the errand takes */
+};
+
+/* What came of it. Borrowed, but content_type: static storage. */
+struct errand_outcome {
+	unsigned status; /* HTTP */
+	const char *content_type;
+	uint64_t retry_after_ms; /* waiting so long may help; 0: says nothing */
+	struct span body;
 };
 
 struct errands {
@@ -94,13 +113,11 @@ enum errand_match {
 
 /* Finds or makes the errand for a request and puts rq among its waiters.
  *
- * Takes:   key "" for none, at most ERRAND_KEY_MAX_BYTES; rq is held (http_request_hold) unless
- *          an error comes back.
+ * Takes:   rq is held (http_request_hold) unless an error comes back.
  * Returns: ERR_OK with *out and *match; ERR_CONFLICT (the key is known with other content);
  *          ERR_FULL (max_waiting); ERR_NOMEM. After an error rq is the caller's to answer. */
-WARN_UNUSED enum err errand_for(struct errands *all, struct span key,
-	const struct digest *content, struct http_request *rq, struct errand **out,
-	enum errand_match *match);
+WARN_UNUSED enum err errand_for(struct errands *all, const struct errand_ask *ask,
+	struct http_request *rq, struct errand **out, enum errand_match *match);
 
 /* It is on its way, and its people wait until timeout_ms; then on_lapse fires, from a timer. */
 void errand_sent(struct errand *e, uint64_t timeout_ms, void (*on_lapse)(struct errand *e));
@@ -109,9 +126,8 @@ void errand_sent(struct errand *e, uint64_t timeout_ms, void (*on_lapse)(struct 
 struct errand *errand_find(struct errands *all, const struct id *id);
 
 /* The outcome: answers all who wait. Where there is a key it is kept if it is final (not
- * 429, 503 or 504); otherwise e has lapsed. e is gone or kept afterwards. body is copied.
- */
-void errand_done(struct errand *e, unsigned status, const char *content_type, struct span body);
+ * 429, 503 or 504); otherwise e has lapsed. e is gone or kept afterwards. */
+void errand_done(struct errand *e, const struct errand_outcome *outcome);
 
 /* Tells all who wait a problem; e is remembered as LAPSED when it has a key, and freed
  * otherwise. */

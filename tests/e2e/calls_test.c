@@ -190,6 +190,70 @@ START_TEST(a_repetition_under_the_same_key_joins_the_call_in_flight)
 }
 END_TEST
 
+START_TEST(who_joins_a_call_may_give_up_before_it_ends)
+{
+	struct handler *h = &passage.handler;
+	struct asking asking = { "Idempotency-Key: one\r\n", &second };
+	pthread_t thread;
+
+	handler_set_rule(
+		h, &(struct handler_rule){ .act = HANDLER_HOLD, .body = "{\"n\":\"once\"}" });
+	must_passage_start(&passage);
+	ck_assert_int_eq(pthread_create(&thread, NULL, ask_in_background, &asking), 0);
+	must_handler_hold(h, 1, 5000);
+	ck_assert(http_ask(passage.web_socket, "POST", "/v1/call/quote.price",
+		"Idempotency-Key: one\r\nDeadline-Ms: 50\r\n", "{\"n\":1}", 4000, &answer));
+	expect_problem(&answer, 504, "deadline-exceeded");
+	ck_assert_uint_ge(answer.took_us, 50 * 1000);
+	handler_release(h, 1);
+	(void)pthread_join(thread, NULL);
+	expect_body(&second, "{\"n\":\"once\"}");
+	ck_assert_uint_eq(handler_count(h), 1);
+}
+END_TEST
+
+static void expect_retry_after(const char *seconds)
+{
+	char value[32];
+
+	ck_assert(answer_header(&answer, "Retry-After", value, sizeof value));
+	ck_assert_str_eq(value, seconds);
+}
+
+START_TEST(how_long_a_handler_wants_to_be_left_alone_reaches_the_caller)
+{
+	static const int later[] = { 408, 425, 429, 503 };
+	struct handler *h = &passage.handler;
+
+	must_passage_start(&passage);
+	for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
+		handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_ANSWER,
+					    .status = later[i],
+					    .headers = "Retry-After: 7\r\n" });
+		must_call(passage.web_socket, "quote.price", "{}", &answer);
+		expect_problem(&answer, 503, "overloaded");
+		expect_body_has(&answer, "\"retry_after_ms\":7000");
+		expect_retry_after("7");
+	}
+	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_ANSWER,
+				    .status = 503,
+				    .headers = "Retry-After: 99999999\r\n" });
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 503, "overloaded");
+	expect_retry_after("3600");
+	/* What the application says itself stays as it is; the header is ours. */
+	handler_set_rule(
+		h, &(struct handler_rule){ .act = HANDLER_ANSWER,
+			   .status = 409,
+			   .headers = "Content-Type: application/problem+json\r\n",
+			   .body = "{\"status\":409,\"retry_after_ms\":99999999999}" });
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_status(&answer, 409);
+	expect_body(&answer, "{\"status\":409,\"retry_after_ms\":99999999999}");
+	expect_retry_after("3600");
+}
+END_TEST
+
 START_TEST(of_many_calls_at_once_each_gets_its_own_answer)
 {
 	static struct caller caller;
@@ -360,6 +424,8 @@ TCase *calls_case(void)
 		t, a_call_without_a_handler_fails_by_name_and_works_again_when_it_is_back);
 	tcase_add_test(t, a_late_handler_is_named_at_the_deadline_and_its_answer_hurts_nobody);
 	tcase_add_test(t, a_repetition_under_the_same_key_joins_the_call_in_flight);
+	tcase_add_test(t, who_joins_a_call_may_give_up_before_it_ends);
+	tcase_add_test(t, how_long_a_handler_wants_to_be_left_alone_reaches_the_caller);
 	tcase_add_test(t, of_many_calls_at_once_each_gets_its_own_answer);
 	tcase_add_test(t, forty_calls_at_once_where_two_may_run_are_answered_or_told_in_time);
 	tcase_add_test(t, an_operation_that_is_full_holds_up_no_other);

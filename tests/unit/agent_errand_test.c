@@ -27,6 +27,7 @@ static struct {
 static void (*at_once)(struct errand *e);
 
 static unsigned lapse_count;
+static uint64_t patience_ms; /* of those who ask */
 
 static struct problem late(void)
 {
@@ -58,6 +59,25 @@ static void on_lapse(struct errand *e)
 	errand_lapse(e, &problem);
 }
 
+static void on_impatient(struct errand *e, struct http_request *rq)
+{
+	struct problem problem = late();
+
+	ck_assert_int_eq(e->state, ERRAND_SENT);
+	http_request_answer_problem(rq, &problem);
+}
+
+static void done(struct errand *e, unsigned status, struct span body)
+{
+	struct errand_outcome outcome = {
+		.status = status,
+		.content_type = JSON,
+		.body = body,
+	};
+
+	errand_done(e, &outcome);
+}
+
 static void refuse(struct http_request *rq, enum err err)
 {
 	struct problem problem = {
@@ -76,7 +96,9 @@ static void on_request(void *arg, struct http_request *rq)
 	http_request_header(rq, "Idempotency-Key", &key);
 	ck_assert_int_eq(digest_of(http_request_body(rq), &content), ERR_OK);
 	seen.errand = NULL;
-	seen.err = errand_for(&all, key, &content, rq, &seen.errand, &seen.match);
+	struct errand_ask ask = { .key = key, .content = &content, .wait_ms = patience_ms };
+
+	seen.err = errand_for(&all, &ask, rq, &seen.errand, &seen.match);
 	seen.count++;
 	if (seen.err != ERR_OK)
 		refuse(rq, seen.err);
@@ -94,6 +116,7 @@ static void begin(struct errands_config config)
 		config.max_kept_bytes = KIB(1);
 	if (config.keep_ms == 0)
 		config.keep_ms = SEC_MS(60);
+	config.on_impatient = on_impatient;
 	errands_init(&all, &st.loop, &config);
 }
 
@@ -102,6 +125,7 @@ static void setup(void)
 	memset(&seen, 0, sizeof(seen));
 	at_once = NULL;
 	lapse_count = 0;
+	patience_ms = 0;
 	stage_open(&st);
 	stage_serve(&st, (struct http_server_config){ .on_request = on_request });
 	begin((struct errands_config){ 0 });
@@ -355,7 +379,7 @@ static void finish(const char *key, const char *body)
 	struct errand *e = seen.errand;
 
 	sent(e);
-	errand_done(e, 200, JSON, span_of(body));
+	done(e, 200, span_of(body));
 	expect_result(fd, 200, body, NULL);
 }
 
@@ -444,7 +468,7 @@ START_TEST(what_is_asked_for_the_first_time_is_new)
 	sent(e);
 	expect_counts(1, 1, 0);
 	ck_assert(!has_answer(fd));
-	errand_done(e, 200, JSON, span_of("{\"a\":1}"));
+	done(e, 200, span_of("{\"a\":1}"));
 	expect_result(fd, 200, "{\"a\":1}", text.at);
 	ck_assert_ptr_null(errand_find(&all, &id));
 	expect_counts(0, 0, 0);
@@ -464,8 +488,8 @@ START_TEST(without_a_key_the_same_again_is_another_errand)
 	ck_assert_int_ne(id_compare(&seen.errand->id, &e->id), 0);
 	sent(seen.errand);
 	expect_counts(2, 2, 0);
-	errand_done(seen.errand, 200, JSON, span_of("2"));
-	errand_done(e, 200, JSON, span_of("1"));
+	done(seen.errand, 200, span_of("2"));
+	done(e, 200, span_of("1"));
 	expect_result(first, 200, "1", NULL);
 	expect_result(second, 200, "2", NULL);
 	expect_counts(0, 0, 0);
@@ -487,7 +511,7 @@ START_TEST(a_repetition_joins_and_all_hear_the_same)
 	}
 	expect_counts(1, 5, 0);
 	ck_assert_uint_eq(all.joined, 4);
-	errand_done(e, 202, JSON, span_of("{\"id\":1}"));
+	done(e, 202, span_of("{\"id\":1}"));
 	for (size_t i = 0; i < ARRAY_COUNT(fd); i++)
 		expect_result(fd[i], 202, "{\"id\":1}", id.at);
 	expect_counts(0, 0, 1);
@@ -531,7 +555,7 @@ START_TEST(an_empty_body_is_kept_too)
 END_TEST
 
 /* A run that failed is an outcome too. */
-static const unsigned final[] = { 200, 202, 400, 404, 422, 500, 502 };
+static const unsigned final[] = { 200, 202, 400, 404, 409, 422, 499, 500, 502 };
 
 START_TEST(results_refusals_and_failures_are_kept)
 {
@@ -539,7 +563,7 @@ START_TEST(results_refusals_and_failures_are_kept)
 	int fd = must_ask_for("k", "{}", ERRAND_NEW);
 
 	sent(seen.errand);
-	errand_done(seen.errand, status, JSON, span_of("so"));
+	done(seen.errand, status, span_of("so"));
 	expect_result(fd, status, "so", NULL);
 	expect_result(must_ask_for("k", "{}", ERRAND_JOINED), status, "so", NULL);
 }
@@ -555,23 +579,23 @@ START_TEST(what_may_be_different_the_next_time_is_told_but_not_kept)
 	struct id_text id = id_format(&e->id);
 
 	sent(e);
-	errand_done(e, status, JSON, span_of("not now"));
+	done(e, status, span_of("not now"));
 	expect_result(fd, status, "not now", id.at);
 	ck_assert_int_eq(e->state, ERRAND_LAPSED);
 	expect_counts(0, 0, 1);
 	/* Nor does a second one, later, while nobody waits. */
-	errand_done(e, status, JSON, span_of("not now"));
+	done(e, status, span_of("not now"));
 	expect_counts(0, 0, 1);
 	fd = must_ask_for("k", "{}", ERRAND_AGAIN);
 	ck_assert_ptr_eq(seen.errand, e);
 	sent(e);
-	errand_done(e, 200, JSON, span_of("now"));
+	done(e, 200, span_of("now"));
 	expect_result(fd, 200, "now", id.at);
 	expect_kept("k", "now");
 
 	fd = must_ask_for("", "{}", ERRAND_NEW);
 	sent(seen.errand);
-	errand_done(seen.errand, status, JSON, span_of("not now"));
+	done(seen.errand, status, span_of("not now"));
 	expect_result(fd, status, "not now", NULL);
 	expect_counts(0, 0, 1);
 }
@@ -593,7 +617,7 @@ START_TEST(other_content_under_a_known_key_is_a_conflict_in_every_state)
 	expect_problem(fd, 504, "deadline-exceeded", NULL);
 	expect_problem(ask("k", "{ }"), 409, "conflict", NULL);
 	expect_counts(0, 0, 1);
-	errand_done(e, 200, JSON, span_of("1"));
+	done(e, 200, span_of("1"));
 	expect_problem(ask("k", "{ }"), 409, "conflict", NULL);
 	expect_counts(0, 0, 1);
 	expect_kept("k", "1");
@@ -620,7 +644,7 @@ START_TEST(above_the_limit_nobody_waits)
 	expect_counts(1, 2, 1);
 	expect_kept("kept", "0"); /* who need not wait needs no room */
 	expect_problem(ask("kept", "{ }"), 409, "conflict", NULL);
-	errand_done(e, 200, JSON, span_of("1"));
+	done(e, 200, span_of("1"));
 	expect_result(first, 200, "1", NULL);
 	expect_result(second, 200, "1", NULL);
 	expect_unknown("other"); /* there is room again */
@@ -645,11 +669,11 @@ START_TEST(errands_whose_people_have_left_count_too)
 	/* Who comes back to what is under way adds nothing to it. */
 	int fd = must_ask_for("k", "{}", ERRAND_JOINED);
 
-	errand_done(seen.errand, 200, JSON, span_of("1"));
+	done(seen.errand, 200, span_of("1"));
 	expect_result(fd, 200, "1", NULL);
 	fd = must_ask_for("lapsed", "{}", ERRAND_AGAIN);
 	sent(seen.errand);
-	errand_done(seen.errand, 200, JSON, span_of("2"));
+	done(seen.errand, 200, span_of("2"));
 	expect_result(fd, 200, "2", NULL);
 	expect_counts(1, 0, 2);
 }
@@ -689,13 +713,110 @@ START_TEST(all_who_joined_are_told_and_the_errand_is_remembered)
 }
 END_TEST
 
+START_TEST(who_joins_waits_no_longer_than_he_said_and_the_errand_goes_on)
+{
+	int first = must_ask_for("k", "{}", ERRAND_NEW);
+	struct errand *e = seen.errand;
+	struct reply r;
+
+	sent(e);
+	patience_ms = 20;
+	int second = must_ask_for("k", "{}", ERRAND_JOINED);
+
+	patience_ms = 0;
+	int third = must_ask_for("k", "{}", ERRAND_JOINED);
+
+	expect_counts(1, 3, 0);
+	r = next_reply(second);
+	ck_assert_int_eq(r.status, 504);
+	reply_free(&r);
+	expect_counts(1, 2, 0);
+	ck_assert_int_eq(e->state, ERRAND_SENT);
+	ck_assert_uint_eq(lapse_count, 0);
+	ck_assert(!has_answer(first));
+	ck_assert(!has_answer(third));
+	done(e, 200, span_of("1"));
+	expect_result(first, 200, "1", NULL);
+	expect_result(third, 200, "1", NULL);
+	/* He may ask again, on the same connection. */
+	ask_on(second, "k", "{}");
+	expect_result(second, 200, "1", NULL);
+	expect_counts(0, 0, 1);
+}
+END_TEST
+
+START_TEST(who_hears_in_time_is_not_told_again_that_it_was_too_late)
+{
+	int first = must_ask_for("k", "{}", ERRAND_NEW);
+	struct errand *e = seen.errand;
+
+	sent(e);
+	patience_ms = 30;
+	int second = must_ask_for("k", "{}", ERRAND_JOINED);
+	int gone = must_ask_for("k", "{}", ERRAND_JOINED);
+
+	done(e, 200, span_of("1"));
+	expect_result(first, 200, "1", NULL);
+	expect_result(second, 200, "1", NULL);
+	close(gone);
+	/* Until well after his time. */
+	patience_ms = 0;
+	int other = must_ask_for("", "{}", ERRAND_NEW);
+
+	errand_sent(seen.errand, 60, on_lapse);
+	expect_problem(other, 504, "deadline-exceeded", NULL);
+}
+END_TEST
+
+START_TEST(who_makes_an_errand_waits_as_long_as_it_does)
+{
+	patience_ms = 1;
+	int fd = must_ask_for("k", "{}", ERRAND_NEW);
+
+	errand_sent(seen.errand, 40, on_lapse);
+	expect_problem(fd, 504, "deadline-exceeded", NULL);
+	ck_assert_uint_eq(lapse_count, 1);
+}
+END_TEST
+
+START_TEST(how_long_to_wait_is_a_header_for_all_and_kept_too)
+{
+	struct errand_outcome outcome = {
+		.status = 409,
+		.content_type = JSON,
+		.retry_after_ms = 1001,
+		.body = span_of("{}"),
+	};
+	int fd[3];
+
+	fd[0] = must_ask_for("k", "{}", ERRAND_NEW);
+	sent(seen.errand);
+	fd[1] = must_ask_for("k", "{}", ERRAND_JOINED);
+	errand_done(seen.errand, &outcome);
+	fd[2] = must_ask_for("k", "{}", ERRAND_JOINED);
+	for (size_t i = 0; i < ARRAY_COUNT(fd); i++) {
+		struct reply r = next_reply(fd[i]);
+
+		ck_assert_int_eq(r.status, 409);
+		expect_header(&r, "Retry-After", "2");
+		reply_free(&r);
+		close(fd[i]);
+	}
+	finish("other", "1");
+	struct reply r = next_reply(must_ask_for("other", "{}", ERRAND_JOINED));
+
+	ck_assert_ptr_null(strstr(r.head, "Retry-After"));
+	reply_free(&r);
+}
+END_TEST
+
 START_TEST(an_outcome_before_the_deadline_ends_the_deadline)
 {
 	int fd = must_ask_for("k", "{}", ERRAND_NEW);
 	struct errand *e = seen.errand;
 
 	errand_sent(e, 20, on_lapse);
-	errand_done(e, 200, JSON, span_of("1"));
+	done(e, 200, span_of("1"));
 	expect_result(fd, 200, "1", NULL);
 	/* Until another deadline that is later has passed. */
 	fd = must_ask_for("", "{}", ERRAND_NEW);
@@ -713,7 +834,7 @@ START_TEST(a_late_outcome_is_kept_for_who_asks_again)
 	struct id_text id = id_format(&e->id);
 
 	ck_assert_ptr_eq(errand_find(&all, &e->id), e);
-	errand_done(e, 200, JSON, span_of("late"));
+	done(e, 200, span_of("late"));
 	ck_assert_int_eq(e->state, ERRAND_DONE);
 	expect_counts(0, 0, 1);
 	ck_assert_uint_eq(all.kept_bytes, 4);
@@ -744,7 +865,7 @@ START_TEST(what_lapsed_goes_out_again_under_its_id)
 		expect_problem(fd[1], 504, "deadline-exceeded", id_format(&id).at);
 		expect_counts(0, 0, 1);
 	}
-	errand_done(e, 200, JSON, span_of("1"));
+	done(e, 200, span_of("1"));
 	expect_result(fd[0], 200, "1", id_format(&id).at);
 	expect_result(fd[1], 200, "1", id_format(&id).at);
 	expect_kept("k", "1");
@@ -795,7 +916,7 @@ START_TEST(what_once_left_stays_lapsed_when_it_cannot_leave_again)
 		ck_assert_int_eq(e->state, ERRAND_LAPSED);
 		expect_counts(0, 0, 1);
 	}
-	errand_done(e, 200, JSON, span_of("late"));
+	done(e, 200, span_of("late"));
 	expect_kept("k", "late");
 }
 END_TEST
@@ -810,7 +931,7 @@ static void drop_at_once(struct errand *e)
 static void finish_at_once(struct errand *e)
 {
 	sent(e);
-	errand_done(e, 200, JSON, span_of("here"));
+	done(e, 200, span_of("here"));
 }
 
 START_TEST(an_errand_may_end_while_its_request_is_being_taken_in)
@@ -843,7 +964,7 @@ START_TEST(an_errand_goes_on_without_its_client)
 	fd = must_ask_for("k", "{}", ERRAND_JOINED);
 	leave(fd, 0);
 	expect_counts(1, 0, 0);
-	errand_done(e, 200, JSON, span_of("1"));
+	done(e, 200, span_of("1"));
 	expect_result(must_ask_for("k", "{}", ERRAND_JOINED), 200, "1", id.at);
 	expect_counts(0, 0, 1);
 }
@@ -864,7 +985,7 @@ START_TEST(one_who_leaves_takes_nobody_along)
 	close(fd[0]);
 	close(fd[2]);
 	await_gone(2);
-	errand_done(e, 200, JSON, span_of("1"));
+	done(e, 200, span_of("1"));
 	expect_result(fd[1], 200, "1", NULL);
 	expect_result(fd[3], 200, "1", NULL);
 	expect_counts(0, 0, 1);
@@ -882,7 +1003,7 @@ START_TEST(an_answer_to_one_who_has_left_does_no_harm)
 	sent(e);
 	fd[1] = must_ask_for("k", "{}", ERRAND_JOINED);
 	close(fd[0]);
-	errand_done(e, 200, JSON, span_of("1"));
+	done(e, 200, span_of("1"));
 	expect_result(fd[1], 200, "1", NULL);
 	expect_counts(0, 0, 1);
 }
@@ -1000,7 +1121,7 @@ START_TEST(a_late_outcome_is_as_young_as_it_came)
 	struct errand *e = seen.errand;
 
 	finish("2", "b");
-	errand_done(e, 200, JSON, span_of("a"));
+	done(e, 200, span_of("a"));
 	finish("3", "c");
 	expect_kept("1", "a");
 	expect_unknown("2");
@@ -1189,6 +1310,7 @@ static void step_ask(void)
 		return;
 	clients[i] = must_connect(st.path);
 	at_once = roll(4) == 0 ? drop_at_once : roll(8) == 0 ? finish_at_once : sent;
+	patience_ms = roll(3);
 	send_request(clients[i], keys[roll(ARRAY_COUNT(keys))], roll(10) == 0 ? "{ }" : "{}");
 	/* Taken in, or refused because all connections are busy. */
 	seen.count = 0;
@@ -1230,7 +1352,7 @@ static void one_step(void)
 		char body[16];
 
 		memset(body, 'x', sizeof(body));
-		errand_done(e, statuses[roll(ARRAY_COUNT(statuses))], JSON,
+		done(e, statuses[roll(ARRAY_COUNT(statuses))],
 			(struct span){ body, roll(sizeof(body)) });
 	}
 }
@@ -1285,6 +1407,10 @@ int main(void)
 	tcase_add_test(tc, errands_whose_people_have_left_count_too);
 	tcase_add_test(tc, who_waits_too_long_is_told_when_it_is_time_and_not_before);
 	tcase_add_test(tc, all_who_joined_are_told_and_the_errand_is_remembered);
+	tcase_add_test(tc, who_joins_waits_no_longer_than_he_said_and_the_errand_goes_on);
+	tcase_add_test(tc, who_hears_in_time_is_not_told_again_that_it_was_too_late);
+	tcase_add_test(tc, who_makes_an_errand_waits_as_long_as_it_does);
+	tcase_add_test(tc, how_long_to_wait_is_a_header_for_all_and_kept_too);
 	tcase_add_test(tc, an_outcome_before_the_deadline_ends_the_deadline);
 	tcase_add_test(tc, a_late_outcome_is_kept_for_who_asks_again);
 	tcase_add_test(tc, what_lapsed_goes_out_again_under_its_id);

@@ -4,17 +4,27 @@
 #include <strings.h>
 
 #include "base/text.h"
-#include "http/raw.h"
 
 static bool equals_caseless(struct span text, const char *other)
 {
 	return text.len == strlen(other) && strncasecmp(text.at, other, text.len) == 0;
 }
 
+/* A list of words, "keep-alive, Upgrade". */
+static void read_connection(struct head *head, struct span value)
+{
+	while (value.len > 0) {
+		struct span word = text_trim(text_cut(&value, ','));
+
+		if (equals_caseless(word, "close"))
+			head->says_close = true;
+		else if (equals_caseless(word, "keep-alive"))
+			head->says_keep_alive = true;
+	}
+}
+
 void head_add(struct head *head, struct span name, struct span value)
 {
-	if (!raw_is_token(name))
-		head->has_broken_name = true;
 	if (equals_caseless(name, "Host")) {
 		head->host = value;
 		head->host_count++;
@@ -24,6 +34,10 @@ void head_add(struct head *head, struct span name, struct span value)
 	} else if (equals_caseless(name, "Transfer-Encoding")) {
 		head->coding = value;
 		head->coding_count++;
+	} else if (equals_caseless(name, "Connection")) {
+		read_connection(head, value);
+	} else if (equals_caseless(name, "Expect")) {
+		head->wants_continue = equals_caseless(value, "100-continue");
 	}
 }
 
@@ -44,26 +58,23 @@ static bool host_is_local(struct span host)
 	return false;
 }
 
-static bool length_exceeds(struct span digits, size_t max)
+static bool is_digits(struct span text)
 {
-	uint64_t value;
-
-	while (digits.len > 1 && digits.at[0] == '0')
-		digits = span_after(digits, 1);
-	return text_parse_u64(digits, &value) != ERR_OK || value > max;
+	for (size_t i = 0; i < text.len; i++)
+		if (text.at[i] < '0' || text.at[i] > '9')
+			return false;
+	return text.len > 0;
 }
 
 /* What no reader could be sure about; NULL when there is nothing. */
 static const char *find_fault(const struct head *head)
 {
-	if (head->target_is_broken)
-		return "the path or query is not a valid request target";
-	if (head->has_broken_name)
-		return "a header's name is not a token";
 	if (head->host_count > 1 || (head->host_count == 0 && head->is_http_1_1))
 		return "exactly one Host header is needed";
 	if (head->length_count > 1)
 		return "more than one Content-Length";
+	if (head->length_count == 1 && !is_digits(head->length))
+		return "Content-Length is not a number of bytes";
 	if (head->coding_count > 0 && head->length_count > 0)
 		return "both Content-Length and Transfer-Encoding";
 	if (head->coding_count > 0 && !head->is_http_1_1)
@@ -77,20 +88,12 @@ static enum err no(struct problem *out, enum problem_type type, const char *deta
 	return ERR_INPUT;
 }
 
-enum err head_judge(
-	const struct head *head, const struct head_limits *limits, struct problem *out)
+enum err head_judge(struct head *head, const struct head_limits *limits, struct problem *out)
 {
 	const char *fault = find_fault(head);
-	enum http_method method;
+	struct span digits = head->length;
+	uint64_t bytes = 0;
 
-	if (head_method_parse(head->method, &method) != ERR_OK)
-		return no(out, PROBLEM_WRONG_METHOD, NULL);
-	if (head->bytes > limits->max_header_bytes)
-		return no(out,
-			head->target_bytes > limits->max_header_bytes / 2
-				? PROBLEM_PATH_TOO_LONG
-				: PROBLEM_HEADERS_TOO_LARGE,
-			NULL);
 	if (fault != NULL)
 		return no(out, PROBLEM_BAD_REQUEST, fault);
 	if (head->coding_count > 1 ||
@@ -98,12 +101,21 @@ enum err head_judge(
 		return no(out, PROBLEM_UNSUPPORTED, "the only transfer coding is chunked");
 	if (head->from == PEER_LOOPBACK && head->host_count == 1 && !host_is_local(head->host))
 		return no(out, PROBLEM_MISDIRECTED, NULL);
-	if (head->length_count == 1 && length_exceeds(head->length, limits->max_body_bytes))
+	while (digits.len > 1 && digits.at[0] == '0')
+		digits = span_after(digits, 1);
+	if (head->length_count == 1 &&
+		(text_parse_u64(digits, &bytes) != ERR_OK || bytes > limits->max_body_bytes))
 		return no(out, PROBLEM_PAYLOAD_TOO_LARGE, NULL);
+	head->body_bytes = (size_t)bytes;
 	return ERR_OK;
 }
 
-enum err head_method_parse(const char *text, enum http_method *out)
+bool head_keeps_alive(const struct head *head)
+{
+	return !head->says_close && (head->is_http_1_1 || head->says_keep_alive);
+}
+
+enum err head_method_parse(struct span text, enum http_method *out)
 {
 	static const char *const names[] = {
 		[HTTP_GET] = "GET",
@@ -113,7 +125,7 @@ enum err head_method_parse(const char *text, enum http_method *out)
 	};
 
 	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-		if (strcmp(text, names[i]) != 0)
+		if (!span_is(text, names[i]))
 			continue;
 		*out = (enum http_method)i;
 		return ERR_OK;
@@ -121,14 +133,15 @@ enum err head_method_parse(const char *text, enum http_method *out)
 	return ERR_INPUT;
 }
 
-bool head_target_is_fine(const char *target)
+bool head_target_is_fine(struct span target)
 {
-	if (target == NULL || target[0] != '/')
-		return false;
-	for (const char *p = target; *p != '\0'; p++)
-		if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
+	for (size_t i = 0; i < target.len; i++) {
+		unsigned char c = (unsigned char)target.at[i];
+
+		if (c <= 0x20 || c >= 0x7f || c == '#')
 			return false;
-	return true;
+	}
+	return target.len > 0 && target.at[0] == '/';
 }
 
 static int hex_value(char c)
@@ -142,27 +155,26 @@ static int hex_value(char c)
 	return -1;
 }
 
-enum err head_unescape(char *text, size_t *out_len)
+enum err head_unescape(char *text, size_t len, enum head_plus plus, size_t *out_len)
 {
-	enum err err = ERR_OK;
-	char *to = text;
+	size_t to = 0;
 
-	for (const char *from = text; *from != '\0';) {
-		if (*from != '%') {
-			*to++ = *from++;
-			continue;
-		}
-		int high = hex_value(from[1]);
-		int low = high < 0 ? -1 : hex_value(from[2]);
+	for (size_t from = 0; from < len; from++) {
+		char c = text[from];
 
-		if (low < 0 || (high == 0 && low == 0)) {
-			err = ERR_INPUT;
-			break;
+		if (c == '+' && plus == HEAD_PLUS_IS_BLANK)
+			c = ' ';
+		if (c == '%') {
+			int high = len - from > 2 ? hex_value(text[from + 1]) : -1;
+			int low = len - from > 2 ? hex_value(text[from + 2]) : -1;
+
+			if (high < 0 || low < 0 || (high == 0 && low == 0))
+				return ERR_INPUT;
+			c = (char)(high * 16 + low);
+			from += 2;
 		}
-		*to++ = (char)(high * 16 + low);
-		from += 3;
+		text[to++] = c;
 	}
-	*to = '\0';
-	*out_len = (size_t)(to - text);
-	return err;
+	*out_len = to;
+	return ERR_OK;
 }

@@ -39,6 +39,7 @@
 	X(PROBLEM_OVERLOADED,          503, "overloaded",          "Too many at once")              \
 	X(PROBLEM_STOPPING,            503, "stopping",            "The daemon is stopping")        \
 	X(PROBLEM_DEADLINE_EXCEEDED,   504, "deadline-exceeded",   "No answer came before the deadline") \
+	X(PROBLEM_WRONG_VERSION,       505, "wrong-version",       "Only HTTP/1.1 and HTTP/1.0 are spoken here") \
 	X(PROBLEM_OUTBOX_FULL,         507, "outbox-full",         "The outbox is full")
 /* clang-format on */
 

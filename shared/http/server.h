@@ -1,7 +1,7 @@
 /* server.h - the local API server: HTTP/1.1 on a Unix socket (and, if wanted, loopback TCP).
  *
  * Any number of hostile local clients can neither stop it nor make it grow past its limits.
- * Layer: http. Uses: base, loop, libmicrohttpd (fenced in server.c). Never: what a path means.
+ * Layer: http. Uses: base, loop. Never: what a path means.
  * Thread: the loop's. */
 #ifndef SALLYPORT_HTTP_SERVER_H
 #define SALLYPORT_HTTP_SERVER_H
@@ -31,8 +31,9 @@ enum http_method { HTTP_GET = 0, HTTP_POST, HTTP_PUT, HTTP_DELETE };
  * and never both happen. Inside, every function of this header may be called. */
 typedef void (*http_request_fn)(void *arg, struct http_request *rq);
 
-/* The end of a held request that nobody can be told about any more: ERR_LINK, the client's
- * connection is gone; ERR_CANCEL, the server stops. rq is already invalid: it is not passed. */
+/* The end of a held request that nobody can be told about any more: ERR_LINK, the client has
+ * closed its connection (both ways: who only has nothing more to send gets his answer);
+ * ERR_CANCEL, the server stops. rq is already invalid: it is not passed. */
 typedef void (*http_gone_fn)(void *arg, enum err reason);
 
 struct http_server_config {
@@ -48,8 +49,7 @@ struct http_server_config {
 	unsigned max_connections;    /* 0: 256. In all */
 	unsigned max_per_uid;        /* 0: max_connections. On the Unix socket */
 	uint64_t idle_timeout_ms;    /* 0: 60 s. Without a request, or an answer left unread */
-	uint64_t request_timeout_ms; /* 0: 10 s. From the request line to the last body byte;
-					a first request line may take idle_timeout_ms */
+	uint64_t request_timeout_ms; /* 0: 10 s. From the first byte to the last */
 	size_t max_body_bytes;       /* 0: 256 KiB */
 	size_t max_header_bytes;     /* 0: 8 KiB. Request line and headers together */
 	http_request_fn on_request;
@@ -68,17 +68,16 @@ struct http_server_counters {
 	uint64_t refused_peer;   /* 403: uid not allowed */
 	uint64_t refused_full;   /* 503: every connection was busy */
 	uint64_t refused_fds;    /* 503: no file descriptor or memory left */
-	uint64_t bad_request;    /* 400, 421 and 501 */
+	uint64_t bad_request;    /* 400, 421, 501 and 505 */
 	uint64_t bad_method;     /* 405 */
 	uint64_t slow;           /* 408 */
 	uint64_t body_too_large; /* 413 */
-	uint64_t head_too_large; /* 414 and 431, those that the library refuses by itself not
-				    included */
+	uint64_t head_too_large; /* 414 and 431 */
 };
 
 /* Takes:   config's strings and lists only until it returns.
  * Returns: ERR_OK and a running server in *out; ERR_BUSY, a live daemon has the socket or the
- *          port, or the path is something else than a socket; ERR_INPUT, the path is too long;
+ *          port, or the path is something else than a socket, which is left alone; ERR_INPUT, the path is too long;
  *          ERR_NOT_FOUND, its folder is not there; ERR_REFUSED, no permission; ERR_NOMEM,
  *          ERR_FULL, ERR_IO. Whatever fails has said why in a log line.
  * Blocks:  up to a second while another daemon starts in the same folder. */
@@ -148,6 +147,10 @@ struct http_answer {
  * out of memory) closes the connection and is counted. Allowed inside on_request and any time
  * later. Bodies with status 204 and 304 are not sent. */
 void http_request_answer(struct http_request *rq, const struct http_answer *answer);
+
+/* The methods that its path takes, "GET, POST": a problem that says wrong-method carries them as
+ * header Allow. Borrowed until the answer. */
+void http_request_allow(struct http_request *rq, const char *methods);
 
 /* The same with a problem document and, where retry_after_ms says so, a Retry-After header. */
 void http_request_answer_problem(struct http_request *rq, const struct problem *problem);

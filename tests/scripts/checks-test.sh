@@ -101,7 +101,6 @@ layers_cases()
 	bad shared/amqp/connection.c '#include <uv.h>\n' 'belongs to shared/loop/'
 	bad shared/amqp/transport.c '#include <openssl/ssl.h>\n' 'belongs to shared/amqp/tls.c'
 	bad shared/amqp/tls.c '#include <openssl/evp.h>\n' 'belongs to shared/message/'
-	bad shared/http/client.c '#include <microhttpd.h>\n' 'belongs to shared/http/server.c'
 	bad shared/http/server.c '#include <curl/curl.h>\n' 'belongs to shared/http/client.c'
 	bad shared/contract/contract.c '#include <jansson.h>\n' 'belongs to shared/contract/json.c'
 	bad shared/contract/json.c '#include <yaml.h>\n' 'belongs to shared/contract/yaml.c'
@@ -112,7 +111,7 @@ layers_cases()
 	bad shared/CMakeLists.txt 'target_compile_definitions(http PUBLIC AGENT)\n' 'what shared/ means'
 	good shared/http/x.c '#if LIBCURL_VERSION_NUM < 0x075000 || defined(__clang__)\n#endif\n'
 	good shared/message/x.c '#include <openssl/evp.h>\n#include <string.h>\n'
-	good shared/http/server.c '#include <microhttpd.h>\n#include <uv.h>\n'
+	good shared/http/server.c '#include <uv.h>\n'
 	good shared/CMakeLists.txt 'add_library(x)\n'
 	good shared/CMakeLists.txt 'target_compile_definitions(x PUBLIC SALLYPORT_VERSION="1")\n'
 }

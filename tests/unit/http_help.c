@@ -302,18 +302,36 @@ static void count_held(struct stage *st)
 	*(unsigned *)st->extra = st->held_count;
 }
 
-void wait_held(struct stage *st, unsigned count)
+static unsigned ask_held(struct stage *st)
 {
-	uint64_t end_us = clock_mono_us() + DEADLINE_MS * 1000ull;
 	unsigned held = 0;
 	void *extra = st->extra;
 
 	st->extra = &held;
-	while (held < count) {
-		on_loop(st, count_held);
-		ck_assert_msg(clock_mono_us() < end_us, "%u held, %u wanted", held, count);
-	}
+	on_loop(st, count_held);
 	st->extra = extra;
+	return held;
+}
+
+void wait_held(struct stage *st, unsigned count)
+{
+	uint64_t end_us = clock_mono_us() + DEADLINE_MS * 1000ull;
+
+	while (ask_held(st) < count)
+		ck_assert_msg(clock_mono_us() < end_us, "fewer than %u held", count);
+}
+
+void wait_not_held(struct stage *st)
+{
+	uint64_t end_us = clock_mono_us() + DEADLINE_MS * 1000ull;
+
+	while (ask_held(st) > 0)
+		ck_assert_msg(clock_mono_us() < end_us, "still held");
+}
+
+void nothing(struct stage *st)
+{
+	(void)st;
 }
 
 /* -- the blocking client ----------------------------------------------------------------- */

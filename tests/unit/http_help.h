@@ -95,8 +95,12 @@ void must_get_problem(int fd, int status, const char *type);
 /* Nothing more comes: the other side has closed. */
 void must_be_closed(int fd);
 
-/* Until so many requests are held. */
+/* Until so many requests are held; until none is any more. */
 void wait_held(struct stage *st, unsigned count);
+void wait_not_held(struct stage *st);
+
+/* For on_loop(): the loop has been round. */
+void nothing(struct stage *st);
 
 unsigned open_fds(void);
 

@@ -109,7 +109,7 @@ START_TEST(a_header_cannot_split_an_answer)
 		&out);
 	buf_byte(&out, '\0');
 	ck_assert_str_eq(
-		out.at, "HTTP/1.1 200 \r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+		out.at, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
 }
 END_TEST
 

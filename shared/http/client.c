@@ -1,318 +1,153 @@
 #include "http/client.h"
 
-#include <curl/curl.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/bug.h"
+#include "base/clock.h"
 #include "base/list.h"
-#include "base/log.h"
 #include "http/raw.h"
+#include "http/wire.h"
 #include "loop/timer.h"
-#include "loop/watch.h"
 
 enum {
 	DEFAULT_MAX_CALLS = 256,
 	DEFAULT_MAX_CONNECTIONS = 64,
-	IDLE_SECONDS = 60,         /* an unused connection older than this is not used again */
-	CONNECT_TIMEOUT_MS = 5000, /* the deadline is usually shorter */
-	SLOTS_KEPT = 16,           /* unused, ready for the next call */
-	ANSWER_KEEP_BYTES = 4096,  /* a slot keeps so much between calls */
-	URL_MAX_BYTES = 4096,
+	SLOTS_KEPT = 16,   /* unused, ready for the next call */
+	KEEP_BYTES = 8192, /* a slot, and what holds results, keep so much between calls */
+	PATH_MAX_BYTES = 4096,
 	HEADER_MAX_BYTES = 4096,
-	ROUNDS_PER_TURN = 16,
+	HEAD_MAX_BYTES = 64 * 1024, /* of a request, all of it */
 };
 
 static const size_t DEFAULT_MAX_ANSWER_BYTES = KIB(256);
 static const size_t DEFAULT_MAX_HEADER_BYTES = KIB(32);
+static const uint64_t IDLE_MS = SEC_MS(60); /* an unused connection is closed after that */
 
-/* What one call under way needs of the library; used again and again. */
-struct client_slot {
-	struct node node; /* client->busy, ->done or ->unused */
-	struct http_client *client;
-	struct http_call *call; /* NULL when unused */
-	CURL *easy;
-	struct curl_slist *headers;
-	struct timer deadline;
-	struct buf answer;
-	struct buf text; /* scratch: URL, header lines */
-	size_t head_bytes;
-	enum http_method method;
-	unsigned attempts; /* how often the library wanted to send it */
-	enum err verdict;  /* our own reason to break off, or ERR_OK */
-	char detail[CURL_ERROR_SIZE];
+/*  (unused) ─▶ BUSY ────▶ ENDED ─▶ on_done
+ *      └─▶ WAITING ─▲────────▲          http_client_cancel(): back to unused, from all three */
+enum slot_state {
+	SLOT_BUSY = 0, /* has a connection */
+	SLOT_WAITING,  /* for one of the max_connections */
+	SLOT_ENDED,    /* with an error that is to be told yet */
 };
 
-/* A connection's socket. It is watched as long as it lives, not anew for each request: a
- * request on a kept connection then costs no epoll_ctl(). */
-struct client_socket {
-	struct node node;
+/* One call under way; used again and again. */
+struct client_slot {
+	struct node node; /* client->busy, ->waiting, ->ended or ->unused */
 	struct http_client *client;
-	int fd;
-	struct watch *watch;      /* NULL: not watched */
-	enum watch_events events; /* what the watch waits for */
-	bool is_wanted;           /* by the library; else it lies in its cache of connections */
+	struct http_call *call;
+	enum slot_state state;
+	struct http_place place;
+	struct wire *wire; /* while BUSY */
+	struct timer deadline;
+	struct buf head;  /* of the request */
+	struct span body; /* borrowed from the caller */
+	size_t max_answer_bytes;
+	enum err status; /* once ENDED, like the rest */
+	bool was_sent;
+	char detail[WIRE_DETAIL_BYTES];
 };
 
 struct http_client {
 	struct loop *loop;
 	struct http_client_config config;
-	CURLM *multi;
-	struct turn turn;
-	struct timer timer; /* the library's */
-	bool kick_is_wanted;
 	struct node busy;
-	struct node done;
+	struct node waiting; /* in their order */
+	struct node ended;
 	struct node unused;
 	unsigned unused_count;
-	struct node sockets;
+	struct node idle; /* wires; the one used last comes first */
+	struct buf told;  /* holds the results of the call that on_done is being called for */
+	struct timer end_timer;  /* for `ended` */
+	struct timer idle_timer; /* for `idle` */
 	struct http_client_counters counters;
-	bool is_finishing; /* on_done callbacks are being fired further up the stack */
 	bool is_stopping;
 	struct timer stop_timer;
 	void (*on_stopped)(void *arg);
 	void *stopped_arg;
 };
 
-/* -- sockets --------------------------------------------------------------------------- */
+/* -- connections ------------------------------------------------------------------------- */
 
-static void finish_calls(struct http_client *c);
-
-static void on_socket_ready(void *arg, enum err status, enum watch_events events)
+static void drop_wire(struct http_client *c, struct wire *w)
 {
-	struct client_socket *sock = arg;
-	struct http_client *c = sock->client;
-	int mask = 0;
-	int running;
+	wire_destroy(w);
+	c->counters.connections_open_count--;
+}
 
-	if (!sock->is_wanted) {
-		/* The handler closed a connection that nobody uses (or babbles on it). The
-		 * library looks before it uses it again; until then do not spin. */
-		watch_stop(sock->watch);
-		sock->watch = NULL;
-		return;
+static void on_wire_lost(struct wire *w)
+{
+	drop_wire(w->owner, w);
+}
+
+/* A handler that says how long it keeps a connection closes it then, perhaps just when a
+ * request comes: a second before that it is not used any more. */
+static bool is_stale(const struct wire *w)
+{
+	uint64_t limit_ms = IDLE_MS;
+
+	if (w->answer.keep_for_s > 0 && w->answer.keep_for_s < IDLE_MS / 1000)
+		limit_ms = SEC_MS(w->answer.keep_for_s - 1);
+	return uv_now(&w->loop->uv) - w->idle_since_ms >= limit_ms;
+}
+
+static void keep_wire(struct http_client *c, struct wire *w)
+{
+	list_insert_before(c->idle.next, &w->node);
+	if (!c->idle_timer.is_set)
+		timer_after(&c->idle_timer, IDLE_MS);
+}
+
+static void on_idle_due(struct timer *timer)
+{
+	struct http_client *c = container_of(timer, struct http_client, idle_timer);
+
+	list_each_safe (n, &c->idle) {
+		struct wire *w = container_of(n, struct wire, node);
+
+		if (is_stale(w))
+			drop_wire(c, w);
 	}
-	if (status != ERR_OK)
-		mask |= CURL_CSELECT_ERR;
-	if ((events & WATCH_READ) != 0)
-		mask |= CURL_CSELECT_IN;
-	if ((events & WATCH_WRITE) != 0)
-		mask |= CURL_CSELECT_OUT;
-	curl_multi_socket_action(c->multi, sock->fd, mask, &running);
-	finish_calls(c);
+	if (!list_empty(&c->idle))
+		timer_after(&c->idle_timer, IDLE_MS);
 }
 
-static void socket_watch(struct client_socket *sock, enum watch_events events)
+static struct wire *take_idle_wire(struct http_client *c, const struct http_place *place)
 {
-	if (sock->watch != NULL && sock->events == events)
-		return;
-	sock->events = events;
-	enum err err = sock->watch != NULL ? watch_change(sock->watch, events)
-					   : watch_start(sock->client->loop, sock->fd, events,
-						     on_socket_ready, sock, &sock->watch);
+	list_each_safe (n, &c->idle) {
+		struct wire *w = container_of(n, struct wire, node);
 
-	/* The socket stays silent then, and the call's deadline ends it.
-	 * UNTESTED: because libuv fails here only without memory or file descriptors. */
-	if (err != ERR_OK)
-		log_warn("http client event=watch err=\"%s\"", err_text(err));
-}
-
-static struct client_socket *socket_find(struct http_client *c, int fd)
-{
-	list_each (n, &c->sockets) {
-		struct client_socket *sock = container_of(n, struct client_socket, node);
-
-		if (sock->fd == fd)
-			return sock;
+		if (!http_place_equals(&w->place, place))
+			continue;
+		list_drop(&w->node);
+		if (!is_stale(w))
+			return w;
+		drop_wire(c, w);
 	}
 	return NULL;
 }
 
-static int on_socket_wanted(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
+/* A connection that nobody uses gives way to one to another place. */
+static bool has_room_for_wire(struct http_client *c)
 {
-	struct http_client *c = arg;
-	struct client_socket *sock = known != NULL ? known : socket_find(c, fd);
-
-	(void)easy;
-	if (sock == NULL)
-		return 0;
-	sock->is_wanted = what != CURL_POLL_REMOVE;
-	switch (what) {
-	case CURL_POLL_IN:
-		socket_watch(sock, WATCH_READ);
-		break;
-	case CURL_POLL_OUT:
-		socket_watch(sock, WATCH_WRITE);
-		break;
-	case CURL_POLL_INOUT:
-		socket_watch(sock, WATCH_BOTH);
-		break;
-	default: /* REMOVE: see on_socket_ready() */
-		if (sock->watch != NULL)
-			socket_watch(sock, WATCH_READ);
-		break;
-	}
-	return 0;
+	if (c->counters.connections_open_count < c->config.max_connections)
+		return true;
+	if (list_empty(&c->idle))
+		return false;
+	drop_wire(c, container_of(c->idle.prev, struct wire, node));
+	return true;
 }
 
-static curl_socket_t on_socket_open(void *arg, curlsocktype purpose, struct curl_sockaddr *at)
-{
-	struct http_client *c = arg;
-	struct client_socket *sock = calloc(1, sizeof(*sock));
-
-	(void)purpose;
-	if (sock == NULL)
-		return CURL_SOCKET_BAD;
-	sock->client = c;
-	sock->fd = socket(
-		at->family, at->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, at->protocol);
-	if (sock->fd < 0) {
-		free(sock);
-		return CURL_SOCKET_BAD;
-	}
-	list_append(&c->sockets, &sock->node);
-	c->counters.connections_opened++;
-	c->counters.connections_open_count++;
-	return sock->fd;
-}
-
-static int on_socket_close(void *arg, curl_socket_t fd)
-{
-	struct http_client *c = arg;
-	struct client_socket *sock = socket_find(c, fd);
-
-	if (sock != NULL) {
-		watch_stop(sock->watch);
-		list_drop(&sock->node);
-		free(sock);
-		c->counters.connections_open_count--;
-	}
-	return close(fd);
-}
-
-/* -- the library's other callbacks ----------------------------------------------------- */
-
-static int on_timer_wanted(CURLM *multi, long ms, void *arg)
-{
-	struct http_client *c = arg;
-
-	(void)multi;
-	timer_cancel(&c->timer);
-	/* It may be asking from inside a call of ours, so never act on it here. */
-	if (ms == 0)
-		c->kick_is_wanted = true;
-	else if (ms > 0)
-		timer_after(&c->timer, (uint64_t)ms);
-	return 0;
-}
-
-static void on_timer(struct timer *timer)
-{
-	container_of(timer, struct http_client, timer)->kick_is_wanted = true;
-}
-
-static bool was_sent(const struct client_slot *slot)
-{
-	long bytes = 0;
-
-	return curl_easy_getinfo(slot->easy, CURLINFO_REQUEST_SIZE, &bytes) == CURLE_OK &&
-	       bytes > 0;
-}
-
-/* Right before a request goes out. When a kept connection turns out to be dead the library
- * opens a new one and sends the request again, and only this place can tell it not to: once a
- * byte has gone out, the handler may have acted. */
-static int on_about_to_send(
-	void *arg, char *remote_ip, char *local_ip, int remote_port, int local_port)
-{
-	struct client_slot *slot = arg;
-
-	(void)remote_ip;
-	(void)local_ip;
-	(void)remote_port;
-	(void)local_port;
-	slot->attempts++;
-	if (slot->attempts == 1 || slot->method == HTTP_GET || !was_sent(slot))
-		return CURL_PREREQFUNC_OK;
-	slot->verdict = ERR_FATE;
-	return CURL_PREREQFUNC_ABORT;
-}
-
-static size_t on_head(char *bytes, size_t size, size_t count, void *arg)
-{
-	struct client_slot *slot = arg;
-
-	(void)bytes;
-	slot->head_bytes += size * count;
-	if (slot->head_bytes <= slot->client->config.max_header_bytes)
-		return size * count;
-	slot->verdict = ERR_PROTOCOL;
-	return 0;
-}
-
-static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
-{
-	struct client_slot *slot = arg;
-
-	buf_append(&slot->answer, (struct span){ .at = bytes, .len = size * count });
-	slot->verdict = buf_status(&slot->answer);
-	return slot->verdict == ERR_OK ? size * count : 0;
-}
-
-/* -- slots ----------------------------------------------------------------------------- */
-
-static void slot_destroy(struct client_slot *slot)
-{
-	if (slot == NULL)
-		return;
-	curl_easy_cleanup(slot->easy);
-	buf_fini(&slot->answer);
-	buf_fini(&slot->text);
-	free(slot);
-}
+/* -- slots ------------------------------------------------------------------------------- */
 
 static void on_deadline(struct timer *timer);
 
-#define SET(option, value)                                                       \
-	do {                                                                     \
-		if (curl_easy_setopt(slot->easy, (option), (value)) != CURLE_OK) \
-			return ERR_NOMEM;                                        \
-	} while (0)
-
-/* What is the same for all calls. */
-static enum err slot_set_up(struct client_slot *slot)
+static void slot_destroy(struct client_slot *slot)
 {
-	struct http_client *c = slot->client;
-
-	SET(CURLOPT_PRIVATE, (void *)slot);
-	SET(CURLOPT_PROTOCOLS_STR, "http");
-	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	SET(CURLOPT_PROXY, "");
-	SET(CURLOPT_FOLLOWLOCATION, 0L);
-	SET(CURLOPT_NOSIGNAL, 1L);
-	SET(CURLOPT_NOPROGRESS, 1L);
-	SET(CURLOPT_PATH_AS_IS, 1L);
-	SET(CURLOPT_TCP_NODELAY, 1L);
-	SET(CURLOPT_HTTP09_ALLOWED, 0L);
-	SET(CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
-	SET(CURLOPT_MAXAGE_CONN, (long)IDLE_SECONDS);
-	SET(CURLOPT_ERRORBUFFER, slot->detail);
-	SET(CURLOPT_WRITEFUNCTION, on_body);
-	SET(CURLOPT_WRITEDATA, (void *)slot);
-	SET(CURLOPT_HEADERFUNCTION, on_head);
-	SET(CURLOPT_HEADERDATA, (void *)slot);
-	SET(CURLOPT_PREREQFUNCTION, on_about_to_send);
-	SET(CURLOPT_PREREQDATA, (void *)slot);
-	SET(CURLOPT_OPENSOCKETFUNCTION, on_socket_open);
-	SET(CURLOPT_OPENSOCKETDATA, (void *)c);
-	SET(CURLOPT_CLOSESOCKETFUNCTION, on_socket_close);
-	SET(CURLOPT_CLOSESOCKETDATA, (void *)c);
-	return ERR_OK;
+	buf_fini(&slot->head);
+	free(slot);
 }
 
 static struct client_slot *slot_take(struct http_client *c)
@@ -331,113 +166,216 @@ static struct client_slot *slot_take(struct http_client *c)
 	slot->client = c;
 	list_init(&slot->node);
 	timer_init(&slot->deadline, c->loop, on_deadline);
-	buf_init(&slot->text, URL_MAX_BYTES + HEADER_MAX_BYTES);
-	slot->easy = curl_easy_init();
-	if (slot->easy == NULL || slot_set_up(slot) != ERR_OK) {
-		slot_destroy(slot);
-		return NULL;
-	}
+	buf_init(&slot->head, HEAD_MAX_BYTES);
 	return slot;
 }
 
-/* The slot is in no list, its handle not with the library. */
 static void slot_put_back(struct client_slot *slot)
 {
 	struct http_client *c = slot->client;
 
-	curl_slist_free_all(slot->headers);
-	slot->headers = NULL;
+	list_drop(&slot->node);
 	slot->call = NULL;
 	if (c->unused_count >= SLOTS_KEPT) {
 		slot_destroy(slot);
 		return;
 	}
-	buf_shrink(&slot->answer, ANSWER_KEEP_BYTES);
+	buf_shrink(&slot->head, KEEP_BYTES);
 	list_append(&c->unused, &slot->node);
 	c->unused_count++;
 }
 
-/* -- the end of a call ----------------------------------------------------------------- */
-
-static enum err err_from_curl(const struct client_slot *slot, CURLcode code)
+/* Takes the slot out of what it is doing: no connection, no deadline, in no list. */
+static void slot_detach(struct client_slot *slot)
 {
-	if (code == CURLE_OK)
-		return ERR_OK;
-	if (slot->verdict != ERR_OK)
-		return slot->verdict;
-	switch (code) {
-	case CURLE_WEIRD_SERVER_REPLY:
-	case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9, that is: anything */
-	case CURLE_BAD_CONTENT_ENCODING:
-		return ERR_PROTOCOL;
-	case CURLE_OUT_OF_MEMORY:
-		return was_sent(slot) ? ERR_FATE : ERR_NOMEM;
-	default:
-		return was_sent(slot) ? ERR_FATE : ERR_LINK;
-	}
+	timer_cancel(&slot->deadline);
+	list_drop(&slot->node);
+	if (slot->wire == NULL)
+		return;
+	slot->was_sent = slot->wire->sent_bytes > 0;
+	drop_wire(slot->client, slot->wire);
+	slot->wire = NULL;
 }
 
-static void slot_end(struct client_slot *slot, enum err status, const char *detail)
+static void slot_move(struct client_slot *slot, enum slot_state to, struct node *list)
+{
+	slot->state = to;
+	list_drop(&slot->node);
+	list_append(list, &slot->node);
+}
+
+/* The results but for those of an answer. */
+static void tell_call(struct client_slot *slot)
 {
 	struct http_call *call = slot->call;
-	long http_status = 0;
-	char *content_type = NULL;
-	curl_off_t retry_after_s = 0;
 
-	timer_cancel(&slot->deadline);
-	curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &http_status);
-	curl_easy_getinfo(slot->easy, CURLINFO_CONTENT_TYPE, &content_type);
-	curl_easy_getinfo(slot->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
-	call->was_sent = was_sent(slot);
-	curl_multi_remove_handle(slot->client->multi, slot->easy);
-	call->status = status;
-	call->http_status = (unsigned)http_status;
-	call->content_type = span_of(content_type);
-	call->has_retry_after = retry_after_s > 0;
-	call->retry_after_ms = retry_after_s > 0 ? SEC_MS(retry_after_s) : 0;
-	call->body = status == ERR_OK ? buf_span(&slot->answer) : (struct span){ 0 };
-	call->detail = detail;
-	list_drop(&slot->node);
-	list_append(&slot->client->done, &slot->node);
+	call->slot = NULL;
+	call->status = slot->status;
+	call->was_sent = slot->was_sent;
+	call->http_status = 0;
+	call->content_type = (struct span){ 0 };
+	call->has_retry_after = false;
+	call->retry_after_ms = 0;
+	call->body = (struct span){ 0 };
+	call->detail = slot->detail;
+	slot->client->counters.calls_under_way--;
 }
 
-/* Calls out: c may be stopped, but not freed, when this returns. */
-static void fire_done(struct http_client *c)
+/* Calls out: the client may be stopped, but not freed, when this returns. */
+static void fire_failed(struct client_slot *slot)
 {
-	if (c->is_finishing)
-		return; /* further up the stack somebody is at it */
-	c->is_finishing = true;
-	while (!list_empty(&c->done)) {
-		struct client_slot *slot = container_of(c->done.next, struct client_slot, node);
-		struct http_call *call = slot->call;
+	tell_call(slot);
+	slot->call->on_done(slot->call); /* last touch of the call */
+	slot_put_back(slot);
+}
+
+static void slot_fail(struct client_slot *slot, enum err status, const char *detail)
+{
+	slot->status = status;
+	snprintf(slot->detail, sizeof(slot->detail), "%s", detail);
+	slot_detach(slot);
+	slot_move(slot, SLOT_ENDED, &slot->client->ended);
+}
+
+static void fire_ended(struct http_client *c)
+{
+	while (!list_empty(&c->ended)) {
+		struct client_slot *slot = container_of(
+			c->ended.next, struct client_slot, node);
 
 		list_drop(&slot->node);
-		call->slot = NULL;
-		c->counters.calls_under_way--;
-		call->on_done(call); /* last touch of call */
-		slot_put_back(slot);
+		fire_failed(slot);
 	}
-	c->is_finishing = false;
 }
 
-static void finish_calls(struct http_client *c)
+static void on_end_due(struct timer *timer)
 {
-	struct CURLMsg *msg;
-	int left;
+	fire_ended(container_of(timer, struct http_client, end_timer));
+}
 
-	while ((msg = curl_multi_info_read(c->multi, &left)) != NULL) {
-		char *private = NULL;
-		CURLcode code = msg->data.result;
+/* -- calls and connections meet ---------------------------------------------------------- */
 
-		if (msg->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &private);
-		struct client_slot *slot = (void *)private;
+static void on_wire_end(struct wire *w, enum err status);
 
-		slot_end(slot, err_from_curl(slot, code),
-			slot->detail[0] != '\0' ? slot->detail : curl_easy_strerror(code));
+static enum err give_wire(struct client_slot *slot, struct wire *w)
+{
+	struct http_client *c = slot->client;
+	struct wire_request rq = {
+		.head = buf_span(&slot->head),
+		.body = slot->body,
+		.max_head_bytes = c->config.max_header_bytes,
+		.max_body_bytes = slot->max_answer_bytes,
+	};
+	enum err err = wire_ask(w, &rq);
+
+	if (err != ERR_OK) {
+		snprintf(slot->detail, sizeof(slot->detail), "%s", w->detail);
+		drop_wire(c, w);
+		return err;
 	}
-	fire_done(c);
+	w->user = slot;
+	slot->wire = w;
+	slot_move(slot, SLOT_BUSY, &c->busy);
+	return ERR_OK;
+}
+
+/* Finds a connection or lets the slot wait for one. Returns ERR_OK, or why neither, with
+ * slot->detail. */
+static enum err slot_begin(struct client_slot *slot)
+{
+	struct http_client *c = slot->client;
+	struct wire *w;
+
+	while ((w = take_idle_wire(c, &slot->place)) != NULL)
+		if (give_wire(slot, w) == ERR_OK)
+			return ERR_OK;
+	if (!has_room_for_wire(c)) {
+		slot_move(slot, SLOT_WAITING, &c->waiting);
+		return ERR_OK;
+	}
+	w = wire_create(c->loop, &slot->place, on_wire_end, on_wire_lost, c);
+	if (w == NULL) {
+		snprintf(slot->detail, sizeof(slot->detail), "%s", err_text(ERR_NOMEM));
+		return ERR_NOMEM;
+	}
+	c->counters.connections_opened++;
+	c->counters.connections_open_count++;
+	return give_wire(slot, w);
+}
+
+/* As slot_begin(), but what fails is told later. */
+static void slot_begin_or_end(struct client_slot *slot)
+{
+	enum err err = slot_begin(slot);
+
+	if (err == ERR_OK)
+		return;
+	timer_cancel(&slot->deadline);
+	slot->status = err;
+	slot_move(slot, SLOT_ENDED, &slot->client->ended);
+	timer_after(&slot->client->end_timer, 0);
+}
+
+static void begin_waiting(struct http_client *c)
+{
+	while (!list_empty(&c->waiting) && !c->is_stopping) {
+		struct client_slot *slot = container_of(
+			c->waiting.next, struct client_slot, node);
+
+		slot_begin_or_end(slot);
+		if (slot->state == SLOT_WAITING) {
+			/* Still no room; it stays the first. */
+			list_drop(&slot->node);
+			list_insert_before(c->waiting.next, &slot->node);
+			return;
+		}
+	}
+}
+
+/* The answer moves to c->told, so that the connection may be asked again from on_done. */
+static void fire_answered(struct http_client *c, struct client_slot *slot, struct wire *w)
+{
+	struct http_call *call = slot->call;
+	struct answer a = w->answer;
+	struct buf spare = c->told;
+
+	c->told = w->in;
+	w->in = spare;
+	slot->status = ERR_OK;
+	slot->was_sent = true;
+	slot->detail[0] = '\0';
+	tell_call(slot);
+	call->http_status = a.http_status;
+	call->content_type = answer_span(&c->told, a.content_type);
+	call->body = answer_span(&c->told, a.body);
+	if (a.retry_after.len > 0)
+		call->has_retry_after = answer_retry_after_ms(
+			answer_span(&c->told, a.retry_after), clock_unix_ms(),
+			&call->retry_after_ms);
+	slot->wire = NULL;
+	slot_detach(slot);
+	if (w->state == WIRE_IDLE)
+		keep_wire(c, w);
+	else
+		drop_wire(c, w);
+	begin_waiting(c);
+	call->on_done(call); /* last touch of the call */
+	slot_put_back(slot);
+	buf_shrink(&c->told, KEEP_BYTES);
+}
+
+static void on_wire_end(struct wire *w, enum err status)
+{
+	struct http_client *c = w->owner;
+	struct client_slot *slot = w->user;
+
+	if (status == ERR_OK) {
+		fire_answered(c, slot, w);
+		return;
+	}
+	slot_fail(slot, status, w->detail);
+	begin_waiting(c);
+	fire_ended(c);
 }
 
 static void on_deadline(struct timer *timer)
@@ -445,110 +383,58 @@ static void on_deadline(struct timer *timer)
 	struct client_slot *slot = container_of(timer, struct client_slot, deadline);
 	struct http_client *c = slot->client;
 
-	slot_end(slot, ERR_TIMEOUT, "deadline exceeded");
-	fire_done(c);
+	slot_fail(slot, ERR_TIMEOUT, "deadline exceeded");
+	begin_waiting(c);
+	fire_ended(c);
 }
 
-static bool on_turn(struct turn *turn)
+/* -- the request ------------------------------------------------------------------------- */
+
+static enum err add_header(struct buf *head, const char *name, const char *value)
 {
-	struct http_client *c = container_of(turn, struct http_client, turn);
-	int running;
+	size_t before = head->len;
 
-	if (!c->kick_is_wanted)
-		return false;
-	for (int round = 0; round < ROUNDS_PER_TURN && c->kick_is_wanted; round++) {
-		c->kick_is_wanted = false;
-		curl_multi_socket_action(c->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	}
-	if (c->kick_is_wanted)
-		timer_after(&c->timer, 0);
-	finish_calls(c);
-	return true;
-}
-
-/* -- the beginning of a call ----------------------------------------------------------- */
-
-static enum err add_header(struct client_slot *slot, const char *name, const char *value)
-{
 	if (!raw_header_is_fine(name, value))
 		return ERR_INPUT;
-	buf_clear(&slot->text);
-	/* The library drops "Name:" and sends "Name;" as an empty header. */
-	buf_format(&slot->text, value[0] == '\0' ? "%s;" : "%s: %s", name, value);
-	buf_byte(&slot->text, '\0');
-	if (buf_status(&slot->text) != ERR_OK)
-		return buf_status(&slot->text) == ERR_FULL ? ERR_INPUT : ERR_NOMEM;
-	struct curl_slist *headers = curl_slist_append(slot->headers, slot->text.at);
-
-	if (headers == NULL)
-		return ERR_NOMEM;
-	slot->headers = headers;
-	return ERR_OK;
+	buf_text(head, name);
+	buf_text(head, ": ");
+	buf_text(head, value);
+	buf_text(head, "\r\n");
+	return head->len - before <= HEADER_MAX_BYTES ? ERR_OK : ERR_INPUT;
 }
 
-static enum err set_headers(struct client_slot *slot, const struct http_ask *ask)
+static enum err format_head(const struct http_ask *ask, struct buf *head)
 {
+	static const char *const methods[] = {
+		[HTTP_GET] = "GET ",
+		[HTTP_POST] = "POST ",
+		[HTTP_PUT] = "PUT ",
+		[HTTP_DELETE] = "DELETE ",
+	};
+	const struct http_target *target = ask->target;
 	enum err err = ERR_OK;
 
-	if (ask->method != HTTP_GET) {
-		err = add_header(slot, "Content-Type",
-			ask->content_type != NULL ? ask->content_type : "application/json");
-		if (err != ERR_OK)
-			return err;
-		/* "Expect:" tells the library not to wait for 100 Continue. */
-		struct curl_slist *headers = curl_slist_append(slot->headers, "Expect:");
-
-		if (headers == NULL)
-			return ERR_NOMEM;
-		slot->headers = headers;
-	}
-	for (size_t i = 0; i < ask->header_count && err == ERR_OK; i++)
-		err = add_header(slot, ask->headers[i].name, ask->headers[i].value);
-	if (err != ERR_OK)
-		return err;
-	SET(CURLOPT_HTTPHEADER, slot->headers);
-	return ERR_OK;
-}
-
-static enum err set_url(struct client_slot *slot, const struct http_ask *ask)
-{
-	if (!http_target_path_is_fine(ask->path))
+	if (!http_target_path_is_fine(ask->path) ||
+		strlen(target->base) + ask->path.len > PATH_MAX_BYTES)
 		return ERR_INPUT;
-	buf_clear(&slot->text);
-	buf_text(&slot->text, ask->target->base);
-	buf_append(&slot->text, ask->path);
-	buf_byte(&slot->text, '\0');
-	if (buf_status(&slot->text) != ERR_OK || slot->text.len > URL_MAX_BYTES)
-		return buf_status(&slot->text) == ERR_NOMEM ? ERR_NOMEM : ERR_INPUT;
-	SET(CURLOPT_URL, slot->text.at);
-	SET(CURLOPT_UNIX_SOCKET_PATH,
-		ask->target->socket_path[0] != '\0' ? ask->target->socket_path : NULL);
-	return ERR_OK;
+	buf_text(head, methods[ask->method]);
+	buf_text(head, target->base);
+	buf_append(head, ask->path);
+	buf_text(head, " HTTP/1.1\r\nHost: ");
+	buf_text(head, target->host);
+	buf_text(head, "\r\n");
+	if (ask->method != HTTP_GET)
+		err = add_header(head, "Content-Type",
+			ask->content_type != NULL ? ask->content_type : "application/json");
+	for (size_t i = 0; i < ask->header_count && err == ERR_OK; i++)
+		err = add_header(head, ask->headers[i].name, ask->headers[i].value);
+	if (ask->method != HTTP_GET)
+		buf_format(head, "Content-Length: %zu\r\n", ask->body.len);
+	buf_text(head, "\r\n");
+	if (err == ERR_OK && buf_status(head) != ERR_OK)
+		err = buf_status(head) == ERR_NOMEM ? ERR_NOMEM : ERR_INPUT;
+	return err;
 }
-
-static enum err set_method(struct client_slot *slot, const struct http_ask *ask)
-{
-	static const char *const names[] = {
-		[HTTP_GET] = NULL,
-		[HTTP_POST] = NULL,
-		[HTTP_PUT] = "PUT",
-		[HTTP_DELETE] = "DELETE",
-	};
-
-	slot->method = ask->method;
-	SET(CURLOPT_CUSTOMREQUEST, names[ask->method]);
-	if (ask->method == HTTP_GET) {
-		SET(CURLOPT_HTTPGET, 1L);
-		return ERR_OK;
-	}
-	/* The body goes out in one write with the head. */
-	SET(CURLOPT_POST, 1L);
-	SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)ask->body.len);
-	SET(CURLOPT_POSTFIELDS, ask->body.len == 0 ? "" : ask->body.at);
-	return ERR_OK;
-}
-
-#undef SET
 
 enum err http_client_send(
 	struct http_client *c, struct http_call *call, const struct http_ask *ask)
@@ -562,33 +448,26 @@ enum err http_client_send(
 
 	if (slot == NULL)
 		return ERR_NOMEM;
-	slot->attempts = 0;
-	slot->head_bytes = 0;
-	slot->verdict = ERR_OK;
-	slot->detail[0] = '\0';
-	buf_clear(&slot->answer);
-	slot->answer.max_bytes = ask->max_answer_bytes == 0 ? DEFAULT_MAX_ANSWER_BYTES
-							    : ask->max_answer_bytes;
+	enum err err = format_head(ask, &slot->head);
 
-	enum err err = set_url(slot, ask);
-
-	if (err == ERR_OK)
-		err = set_method(slot, ask);
-	if (err == ERR_OK)
-		err = set_headers(slot, ask);
-	if (err == ERR_OK && curl_multi_add_handle(c->multi, slot->easy) != CURLM_OK)
-		err = ERR_NOMEM;
 	if (err != ERR_OK) {
 		slot_put_back(slot);
 		return err;
 	}
+	slot->place = ask->target->place;
+	slot->body = ask->method == HTTP_GET ? (struct span){ 0 } : ask->body;
+	slot->max_answer_bytes = ask->max_answer_bytes == 0 ? DEFAULT_MAX_ANSWER_BYTES
+							    : ask->max_answer_bytes;
+	slot->was_sent = false;
 	slot->call = call;
 	call->slot = slot;
-	call->detail = "";
-	list_append(&c->busy, &slot->node);
-	timer_after(&slot->deadline, ask->deadline_ms);
 	c->counters.calls++;
 	c->counters.calls_under_way++;
+	timer_after(&slot->deadline, ask->deadline_ms);
+	if (list_empty(&c->waiting))
+		slot_begin_or_end(slot);
+	else
+		slot_move(slot, SLOT_WAITING, &c->waiting);
 	return ERR_OK;
 }
 
@@ -598,20 +477,23 @@ void http_client_cancel(struct http_client *c, struct http_call *call)
 
 	if (slot == NULL)
 		return;
-	timer_cancel(&slot->deadline);
-	curl_multi_remove_handle(c->multi, slot->easy); /* harmless if it is done already */
-	list_drop(&slot->node);
 	call->slot = NULL;
 	c->counters.calls_under_way--;
+	slot_detach(slot);
 	slot_put_back(slot);
+	begin_waiting(c);
 }
 
-/* -- start and stop -------------------------------------------------------------------- */
+/* -- start and stop ---------------------------------------------------------------------- */
 
 static void client_free(struct http_client *c)
 {
-	loop_turn_drop(&c->turn);
-	timer_cancel(&c->timer);
+	BUG_ON(!list_empty(&c->busy) || !list_empty(&c->waiting) || !list_empty(&c->ended));
+	timer_cancel(&c->end_timer);
+	timer_cancel(&c->idle_timer);
+	while (!list_empty(&c->idle))
+		drop_wire(c, container_of(c->idle.next, struct wire, node));
+	BUG_ON(c->counters.connections_open_count > 0);
 	while (!list_empty(&c->unused)) {
 		struct client_slot *slot = container_of(
 			c->unused.next, struct client_slot, node);
@@ -619,12 +501,8 @@ static void client_free(struct http_client *c)
 		list_drop(&slot->node);
 		slot_destroy(slot);
 	}
-	/* Closes the kept connections through on_socket_close(). */
-	curl_multi_cleanup(c->multi);
-	timer_cancel(&c->timer); /* it may have asked for a last one */
-	BUG_ON(!list_empty(&c->sockets));
+	buf_fini(&c->told);
 	free(c);
-	curl_global_cleanup();
 }
 
 static void on_stop_due(struct timer *timer)
@@ -634,9 +512,12 @@ static void on_stop_due(struct timer *timer)
 	void *arg = c->stopped_arg;
 
 	while (!list_empty(&c->busy))
-		slot_end(container_of(c->busy.next, struct client_slot, node), ERR_CANCEL,
+		slot_fail(container_of(c->busy.next, struct client_slot, node), ERR_CANCEL,
 			"stopped");
-	fire_done(c);
+	while (!list_empty(&c->waiting))
+		slot_fail(container_of(c->waiting.next, struct client_slot, node), ERR_CANCEL,
+			"stopped");
+	fire_ended(c);
 	client_free(c);
 	if (on_stopped != NULL)
 		on_stopped(arg);
@@ -645,16 +526,10 @@ static void on_stop_due(struct timer *timer)
 enum err http_client_start(
 	struct loop *l, const struct http_client_config *config, struct http_client **out)
 {
-	/* Neither TLS nor anything else of the library's is needed, but who needs it later may
-	 * call this again. */
-	if (curl_global_init(CURL_GLOBAL_NOTHING) != CURLE_OK)
-		return ERR_NOMEM;
 	struct http_client *c = calloc(1, sizeof(*c));
 
-	if (c == NULL) {
-		curl_global_cleanup();
+	if (c == NULL)
 		return ERR_NOMEM;
-	}
 	c->loop = l;
 	c->config = *config;
 	if (c->config.max_calls == 0)
@@ -664,26 +539,13 @@ enum err http_client_start(
 	if (c->config.max_header_bytes == 0)
 		c->config.max_header_bytes = DEFAULT_MAX_HEADER_BYTES;
 	list_init(&c->busy);
-	list_init(&c->done);
+	list_init(&c->waiting);
+	list_init(&c->ended);
 	list_init(&c->unused);
-	list_init(&c->sockets);
-	timer_init(&c->timer, l, on_timer);
+	list_init(&c->idle);
+	timer_init(&c->end_timer, l, on_end_due);
+	timer_init(&c->idle_timer, l, on_idle_due);
 	timer_init(&c->stop_timer, l, on_stop_due);
-	c->multi = curl_multi_init();
-	if (c->multi == NULL) {
-		free(c);
-		curl_global_cleanup();
-		return ERR_NOMEM;
-	}
-	loop_turn_add(l, &c->turn, on_turn);
-	curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted);
-	curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
-	curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
-	curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
-	curl_multi_setopt(c->multi, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
-	curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)c->config.max_connections);
-	curl_multi_setopt(
-		c->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)c->config.max_connections);
 	*out = c;
 	return ERR_OK;
 }

@@ -3,8 +3,7 @@
  * A request is sent once. If its connection breaks before the answer is whole, the caller
  * learns that its fate is unknown (ERR_FATE) and decides; nothing is ever sent again in
  * silence.
- * Layer: http. Uses: base, loop, libcurl (fenced in client.c). Never: another machine. Thread:
- * the loop's. */
+ * Layer: http. Uses: base, loop, wire. Never: another machine. Thread: the loop's. */
 #ifndef SALLYPORT_HTTP_CLIENT_H
 #define SALLYPORT_HTTP_CLIENT_H
 
@@ -35,8 +34,8 @@ struct http_call {
 	 *   ERR_OK        an answer is here, whatever its http_status
 	 *   ERR_LINK      not delivered for certain: nobody answers there
 	 *   ERR_FATE      (part of) the request went out, the connection broke: fate unknown
-	 *   ERR_TIMEOUT   no whole answer before the deadline; was_sent tells if anything went
-	 * out ERR_FULL      the answer is larger than max_answer_bytes: it was delivered
+	 *   ERR_TIMEOUT   no whole answer before the deadline; was_sent tells if anything went out
+	 *   ERR_FULL      the answer is larger than max_answer_bytes: it was delivered
 	 *   ERR_PROTOCOL  what came back is no HTTP/1.1, or its head is too large
 	 *   ERR_NOMEM     not delivered
 	 *   ERR_CANCEL    http_client_stop(); was_sent tells */

@@ -33,19 +33,26 @@ static enum err parse_unix(struct span path, struct http_target *out, const char
 	if (path.len == 0 || path.at[0] != '/')
 		return no(why,
 			"the socket's path must be absolute: http+unix:///run/handlers.sock");
-	if (path.len >= sizeof(out->socket_path))
+	if (path.len >= sizeof(out->place.socket_path))
 		return no(why, "the path of a Unix socket has at most 107 bytes");
 	if (memchr(path.at, '\0', path.len) != NULL)
 		return no(why, "the socket's path holds a NUL");
-	memcpy(out->socket_path, path.at, path.len);
-	out->socket_path[path.len] = '\0';
-	snprintf(out->base, sizeof(out->base), "http://localhost");
+	memcpy(out->place.socket_path, path.at, path.len);
+	out->place.socket_path[path.len] = '\0';
+	out->place.kind = HTTP_TARGET_UNIX;
+	snprintf(out->host, sizeof(out->host), "localhost");
 	return ERR_OK;
 }
 
+static const char *const hosts[] = {
+	[HTTP_TARGET_UNIX] = "",
+	[HTTP_TARGET_IPV4] = "127.0.0.1",
+	[HTTP_TARGET_IPV6] = "[::1]",
+	[HTTP_TARGET_LOCALHOST] = "localhost",
+};
+
 static enum err parse_tcp(struct span rest, struct http_target *out, const char **why)
 {
-	static const char *const hosts[] = { "127.0.0.1", "[::1]", "localhost" };
 	const char *slash = rest.len == 0 ? NULL : memchr(rest.at, '/', rest.len);
 	struct span authority = rest;
 	struct span port;
@@ -54,7 +61,7 @@ static enum err parse_tcp(struct span rest, struct http_target *out, const char 
 	if (slash != NULL)
 		authority.len = (size_t)(slash - rest.at);
 	struct span base = span_after(rest, authority.len);
-	size_t i = 0;
+	size_t i = HTTP_TARGET_IPV4;
 
 	while (i < ARRAY_COUNT(hosts) && !span_starts(authority, hosts[i]))
 		i++;
@@ -73,20 +80,39 @@ static enum err parse_tcp(struct span rest, struct http_target *out, const char 
 	if (base.len > 0 &&
 		(!http_target_path_is_fine(base) || memchr(base.at, '?', base.len) != NULL))
 		return no(why, "the base path may hold neither blanks nor ? nor #");
-	int len = snprintf(out->base, sizeof(out->base), "http://%s:%u%.*s", hosts[i],
-		(unsigned)number, SPAN_ARG(base));
-
-	if (len < 0 || (size_t)len >= sizeof(out->base))
+	if (base.len >= sizeof(out->base))
 		return no(why, "the base path is too long");
+	snprintf(out->base, sizeof(out->base), "%.*s", SPAN_ARG(base));
+	snprintf(out->host, sizeof(out->host), "%s:%u", hosts[i], (unsigned)number);
+	out->place.kind = (enum http_target_kind)i;
+	out->place.port = (uint16_t)number;
 	return ERR_OK;
 }
 
 enum err http_target_parse(struct span text, struct http_target *out, const char **why)
 {
-	*out = (struct http_target){ { 0 }, { 0 } };
+	*out = (struct http_target){ .place = { .port = 0 } };
 	if (span_starts(text, UNIX_SCHEME))
 		return parse_unix(span_after(text, strlen(UNIX_SCHEME)), out, why);
 	if (span_starts(text, TCP_SCHEME))
 		return parse_tcp(span_after(text, strlen(TCP_SCHEME)), out, why);
 	return no(why, "it must begin with http+unix:// or http://");
+}
+
+bool http_place_equals(const struct http_place *a, const struct http_place *b)
+{
+	return a->kind == b->kind && a->port == b->port &&
+	       strcmp(a->socket_path, b->socket_path) == 0;
+}
+
+struct http_place_text http_place_format(const struct http_place *place)
+{
+	struct http_place_text text;
+
+	if (place->kind == HTTP_TARGET_UNIX)
+		snprintf(text.at, sizeof(text.at), "%s", place->socket_path);
+	else
+		snprintf(text.at, sizeof(text.at), "%s:%u", hosts[place->kind],
+			(unsigned)place->port);
+	return text;
 }

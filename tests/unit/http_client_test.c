@@ -1,6 +1,5 @@
 #include <check.h>
-#include <errno.h>
-#include <poll.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -17,13 +16,15 @@ START_TEST(a_target_is_a_unix_socket_or_this_machine)
 	static const struct {
 		const char *text;
 		const char *socket_path;
+		const char *host;
 		const char *base;
+		const char *shown;
 	} fine[] = {
-		{ "http+unix:///run/h.sock", "/run/h.sock", "http://localhost" },
-		{ "http://127.0.0.1:8080", "", "http://127.0.0.1:8080" },
-		{ "http://127.0.0.1:8080/", "", "http://127.0.0.1:8080" },
-		{ "http://[::1]:1/a/b/", "", "http://[::1]:1/a/b" },
-		{ "http://localhost:65535/x", "", "http://localhost:65535/x" },
+		{ "http+unix:///run/h.sock", "/run/h.sock", "localhost", "", "/run/h.sock" },
+		{ "http://127.0.0.1:8080", "", "127.0.0.1:8080", "", "127.0.0.1:8080" },
+		{ "http://127.0.0.1:8080/", "", "127.0.0.1:8080", "", "127.0.0.1:8080" },
+		{ "http://[::1]:1/a/b/", "", "[::1]:1", "/a/b", "[::1]:1" },
+		{ "http://localhost:65535/x", "", "localhost:65535", "/x", "localhost:65535" },
 	};
 	static const char *const wrong[] = { "", "http", "https://127.0.0.1:1", "http://",
 		"http://127.0.0.1", "http://127.0.0.1:", "http://127.0.0.1:0",
@@ -39,8 +40,11 @@ START_TEST(a_target_is_a_unix_socket_or_this_machine)
 
 	for (size_t i = 0; i < ARRAY_COUNT(fine); i++) {
 		ck_assert_int_eq(http_target_parse(span_of(fine[i].text), &t, &why), ERR_OK);
-		ck_assert_str_eq(t.socket_path, fine[i].socket_path);
+		ck_assert_str_eq(t.place.socket_path, fine[i].socket_path);
+		ck_assert_str_eq(t.host, fine[i].host);
 		ck_assert_str_eq(t.base, fine[i].base);
+		ck_assert_str_eq(http_place_format(&t.place).at, fine[i].shown);
+		ck_assert(http_place_equals(&t.place, &t.place));
 	}
 	for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
 		why = NULL;
@@ -75,6 +79,7 @@ struct asked {
 	char content_type[64];
 	char body[256];
 	size_t body_len;
+	char detail[256];
 };
 
 static void on_done(struct http_call *call)
@@ -92,6 +97,7 @@ static void on_done(struct http_call *call)
 		a->content_type, sizeof(a->content_type), "%.*s", SPAN_ARG(call->content_type));
 	snprintf(a->body, sizeof(a->body), "%.*s", SPAN_ARG(call->body));
 	a->body_len = call->body.len;
+	snprintf(a->detail, sizeof(a->detail), "%s", call->detail);
 	a->is_done = true;
 }
 
@@ -142,11 +148,23 @@ static void teardown(void)
 enum act {
 	END = 0,      /* of the script: closes everything */
 	ANSWER,       /* 200 "ok", keeps the connection */
+	ANSWER_1_0,   /* 200 "ok", and the end of the connection is the end of the body */
+	CHUNKED,      /* 200 "ok" in two chunks and a trailer */
+	INTERIM,      /* 100, 103, then as ANSWER */
+	SURPLUS,      /* as ANSWER, and another answer behind it that nobody has asked for */
+	SAYS_CLOSE,   /* as ANSWER, with Connection: close, and does not */
+	SAYS_SOON,    /* as ANSWER, and keeps the connection for a second */
+	NO_CONTENT,   /* 204 */
 	ANSWER_CLOSE, /* 200 "ok", then closes without having said so */
 	READ_CLOSE,   /* reads the whole request and closes */
 	READ_RESET,   /* the same, with data unread */
+	EARLY_NO,     /* 413 as soon as the head is read, then closes */
 	CUT,          /* half an answer, then closes */
 	GARBAGE,
+	NO_LENGTH,    /* Content-Length: many */
+	SWITCH,       /* 101 */
+	ONLY_INTERIM, /* 102, and takes that for an answer */
+	ENDLESS_INTERIM,
 	HUGE_HEAD,
 	HUGE_BODY,
 	SILENT, /* reads, then waits until the client closes */
@@ -162,15 +180,20 @@ struct script {
 	_Atomic unsigned closed; /* connections */
 };
 
-static int listen_at(const char *path)
+static int listen_for(const char *path, int backlog)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
-	ck_assert_int_eq(listen(fd, 16), 0);
+	ck_assert_int_eq(listen(fd, backlog), 0);
 	return fd;
+}
+
+static int listen_at(const char *path)
+{
+	return listen_for(path, 16);
 }
 
 /* Reads a head and its body; false at the end of the connection. */
@@ -224,6 +247,53 @@ static bool act_out(int fd, enum act act)
 		must_send(fd, "HTTP/1.1 200 OK\r\nContent-Type: text/x\r\n"
 			      "Content-Length: 2\r\n\r\nok");
 		return true;
+	case ANSWER_1_0:
+		must_send(fd, "HTTP/1.0 200 OK\r\nContent-Type: text/x\r\n\r\nok");
+		return false;
+	case CHUNKED:
+		must_send(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+			      "1\r\no\r\n1;x=y\r\nk\r\n0\r\nX-Sum: 1\r\n\r\n");
+		return true;
+	case INTERIM:
+		must_send(fd, "HTTP/1.1 100 Continue\r\n\r\n"
+			      "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+			      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+		return true;
+	case SURPLUS:
+		must_send(fd, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+			      "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfalse");
+		return true;
+	case SAYS_CLOSE:
+		must_send(fd, "HTTP/1.1 200 OK\r\nConnection: close\r\n"
+			      "Content-Length: 2\r\n\r\nok");
+		return true;
+	case SAYS_SOON:
+		must_send(fd, "HTTP/1.1 200 OK\r\nKeep-Alive: timeout=1, max=9\r\n"
+			      "Content-Length: 2\r\n\r\nok");
+		return true;
+	case NO_CONTENT:
+		must_send(fd, "HTTP/1.1 204 No Content\r\n\r\n");
+		return true;
+	case EARLY_NO:
+		must_send(fd, "HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n"
+			      "Connection: close\r\n\r\nno");
+		return false;
+	case NO_LENGTH:
+		must_send(fd, "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nok");
+		wait_for_end(fd);
+		return false;
+	case SWITCH:
+		must_send(fd, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n");
+		wait_for_end(fd);
+		return false;
+	case ONLY_INTERIM:
+		must_send(fd, "HTTP/1.1 102 Processing\r\nContent-Length: 0\r\n\r\n");
+		wait_for_end(fd);
+		return false;
+	case ENDLESS_INTERIM:
+		while (send(fd, "HTTP/1.1 103 X\r\n\r\n", 18, MSG_NOSIGNAL) > 0)
+			;
+		return false;
 	case LATER:
 		must_send(fd, "HTTP/1.1 503 Later\r\nRetry-After: 7\r\n"
 			      "Content-Length: 0\r\n\r\n");
@@ -265,6 +335,18 @@ static bool act_out(int fd, enum act act)
 	return false;
 }
 
+static size_t left_unread(enum act act)
+{
+	switch (act) {
+	case READ_RESET:
+		return 1;
+	case EARLY_NO:
+		return SIZE_MAX;
+	default:
+		return 0;
+	}
+}
+
 static void *run_script(void *arg)
 {
 	struct script *s = arg;
@@ -276,7 +358,7 @@ static void *run_script(void *arg)
 		if (fd < 0)
 			break;
 		s->connections++;
-		while (*act != END && read_request(fd, *act == READ_RESET ? 1 : 0)) {
+		while (*act != END && read_request(fd, left_unread(*act))) {
 			s->requests++;
 			if (!act_out(fd, *act++))
 				break;
@@ -287,10 +369,15 @@ static void *run_script(void *arg)
 	return NULL;
 }
 
+static void script_begin_on(struct script *s, const enum act *acts, int listen_fd)
+{
+	*s = (struct script){ .acts = acts, .listen_fd = listen_fd };
+	ck_assert_int_eq(pthread_create(&s->thread, NULL, run_script, s), 0);
+}
+
 static void script_begin(struct script *s, const enum act *acts)
 {
-	*s = (struct script){ .acts = acts, .listen_fd = listen_at(st.path) };
-	ck_assert_int_eq(pthread_create(&s->thread, NULL, run_script, s), 0);
+	script_begin_on(s, acts, listen_at(st.path));
 }
 
 static void script_end(struct script *s)
@@ -330,6 +417,45 @@ START_TEST(an_answer_comes_with_all_its_parts)
 	ck_assert_uint_eq(http_client_counters(st.client)->calls_under_way, 0);
 	script_end(&script);
 	ck_assert_uint_eq(script.connections, 1);
+}
+END_TEST
+
+/* What the handler sends, and whether its connection is used for the next call. */
+static const struct {
+	enum act act;
+	unsigned http_status;
+	const char *body;
+	unsigned connections;
+} forms[] = {
+	{ ANSWER, 200, "ok", 1 },
+	{ ANSWER_1_0, 200, "ok", 2 },
+	{ CHUNKED, 200, "ok", 1 },
+	{ INTERIM, 200, "ok", 1 },
+	{ SURPLUS, 200, "ok", 2 },
+	{ SAYS_CLOSE, 200, "ok", 2 },
+	{ SAYS_SOON, 200, "ok", 2 },
+	{ NO_CONTENT, 204, "", 1 },
+};
+
+START_TEST(an_answer_may_have_any_form_that_http_knows)
+{
+	const enum act acts[] = { forms[_i].act, forms[_i].act, ANSWER, END };
+	struct script script;
+	struct asked a;
+
+	script_begin(&script, acts);
+	for (int i = 0; i < 2; i++) {
+		call_and_wait(&a, post("/x", "{}"));
+		ck_assert_int_eq(a.status, ERR_OK);
+		ck_assert_uint_eq(a.http_status, forms[_i].http_status);
+		ck_assert_str_eq(a.body, forms[_i].body);
+	}
+	ck_assert_uint_eq(
+		http_client_counters(st.client)->connections_opened, forms[_i].connections);
+	call_and_wait(&a, post("/x", "{}"));
+	ck_assert_str_eq(a.body, "ok");
+	script_end(&script);
+	ck_assert_uint_eq(script.requests, 3);
 }
 END_TEST
 
@@ -421,12 +547,67 @@ static void check_tcp(const char *host)
 	ck_assert_str_eq(a.body, "over tcp");
 }
 
+/* Larger than any socket takes at once, and not read: the no is there all the same. */
+START_TEST(a_handler_may_say_no_before_it_has_read_all)
+{
+	enum { LARGE = 4 * 1000 * 1000 };
+	static const enum act acts[] = { EARLY_NO, ANSWER, END };
+	char *body = calloc(1, LARGE);
+	struct http_ask ask = post("/x", "");
+	struct script script;
+	struct asked a;
+
+	ask.body = (struct span){ .at = body, .len = LARGE };
+	script_begin(&script, acts);
+	call_and_wait(&a, ask);
+	ck_assert_int_eq(a.status, ERR_OK);
+	ck_assert_uint_eq(a.http_status, 413);
+	ck_assert_str_eq(a.body, "no");
+	call_and_wait(&a, post("/x", "{}"));
+	ck_assert_int_eq(a.status, ERR_OK);
+	script_end(&script);
+	ck_assert_uint_eq(script.connections, 2);
+	free(body);
+}
+END_TEST
+
 START_TEST(handlers_may_answer_on_loopback_tcp)
 {
 	ck_assert_int_eq(setenv("http_proxy", "http://127.0.0.1:9", 1), 0);
 	stage_serve(&st, (struct http_server_config){ .has_loopback = true });
 	check_tcp("127.0.0.1");
 	check_tcp("localhost");
+}
+END_TEST
+
+START_TEST(localhost_is_both_addresses)
+{
+	static const enum act acts[] = { SAYS_CLOSE, ANSWER, END };
+	struct sockaddr_in6 at = { .sin6_family = AF_INET6,
+		.sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	socklen_t len = sizeof(at);
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct script script;
+	struct asked a;
+	const char *why;
+	char text[64];
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) != 0) {
+		close(fd);
+		return; /* a machine without ::1 has but one */
+	}
+	ck_assert_int_eq(listen(fd, 16), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	snprintf(text, sizeof(text), "http://localhost:%u", ntohs(at.sin6_port));
+	ck_assert_int_eq(http_target_parse(span_of(text), &target, &why), ERR_OK);
+	script_begin_on(&script, acts, fd);
+	call_and_wait(&a, post("/x", "over six"));
+	ck_assert_int_eq(a.status, ERR_OK);
+	snprintf(text, sizeof(text), "http://[::1]:%u", ntohs(at.sin6_port));
+	ck_assert_int_eq(http_target_parse(span_of(text), &target, &why), ERR_OK);
+	call_and_wait(&a, post("/x", "over six"));
+	ck_assert_int_eq(a.status, ERR_OK);
+	script_end(&script);
 }
 END_TEST
 
@@ -441,6 +622,10 @@ START_TEST(where_nobody_answers_nothing_was_delivered)
 	call_and_wait(&a, post("/x", "{}")); /* no socket file */
 	ck_assert_int_eq(a.status, ERR_LINK);
 	ck_assert(!a.was_sent);
+	char expected[160];
+
+	snprintf(expected, sizeof(expected), "%s: No such file or directory", st.path);
+	ck_assert_str_eq(a.detail, expected);
 	close(listen_at(st.path)); /* a dead one */
 	call_and_wait(&a, post("/x", "{}"));
 	ck_assert_int_eq(a.status, ERR_LINK);
@@ -449,20 +634,62 @@ START_TEST(where_nobody_answers_nothing_was_delivered)
 		http_target_parse(span_of("http://127.0.0.1:1"), &target, &why), ERR_OK);
 	call_and_wait(&a, post("/x", "{}"));
 	ck_assert_int_eq(a.status, ERR_LINK);
+	ck_assert(!a.was_sent);
+	ck_assert_str_eq(a.detail, "127.0.0.1:1: Connection refused");
+	ck_assert_int_eq(
+		http_target_parse(span_of("http://localhost:1"), &target, &why), ERR_OK);
+	call_and_wait(&a, post("/x", "{}"));
+	ck_assert_int_eq(a.status, ERR_LINK);
+	ck_assert_uint_eq(http_client_counters(st.client)->connections_open_count, 0);
 }
 END_TEST
 
-/* _i chooses the body: small, none, larger than libcurl sends with the head, and what the
- * handler does with it. */
+START_TEST(a_handler_whose_queue_is_full_is_asked_when_it_is_not)
+{
+	static const enum act acts[] = { ANSWER, END };
+	int listen_fd = listen_for(st.path, 0);
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	int crowd[8];
+	size_t count = 0;
+	struct script script;
+	struct asked a;
+	struct asked late;
+	struct http_ask ask = post("/x", "{}");
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s", st.path);
+	for (;;) {
+		ck_assert_uint_lt(count, ARRAY_COUNT(crowd));
+		crowd[count] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (connect(crowd[count++], (struct sockaddr *)&at, sizeof(at)) != 0)
+			break;
+	}
+	ask.deadline_ms = 20;
+	must_begin(&a, post("/x", "{}"));
+	call_and_wait(&late, ask);
+	ck_assert_int_eq(late.status, ERR_TIMEOUT);
+	ck_assert(!late.was_sent);
+	ck_assert(!a.is_done);
+	while (count > 0)
+		close(crowd[--count]);
+	script_begin_on(&script, acts, listen_fd);
+	stage_run_until(&st, &a.is_done);
+	ck_assert_int_eq(a.status, ERR_OK);
+	script_end(&script);
+	ck_assert_uint_eq(script.requests, 1);
+}
+END_TEST
+
+/* _i chooses the body: small, none, larger than a socket takes at once, and what the handler
+ * does with it. */
 static const struct {
 	size_t body_len;
 	enum act act;
 } fates[] = {
 	{ 20, READ_CLOSE },
 	{ 0, READ_CLOSE },
-	{ 200 * 1000, READ_CLOSE },
+	{ 500 * 1000, READ_CLOSE },
 	{ 20, READ_RESET },
-	{ 200 * 1000, READ_RESET },
+	{ 500 * 1000, READ_RESET },
 	{ 20, CUT },
 	{ 0, CUT },
 };
@@ -560,6 +787,10 @@ static const struct {
 	{ HUGE_HEAD, ERR_PROTOCOL },
 	{ HUGE_BODY, ERR_FULL },
 	{ CUT, ERR_FATE },
+	{ NO_LENGTH, ERR_PROTOCOL },
+	{ SWITCH, ERR_PROTOCOL },
+	{ ONLY_INTERIM, ERR_PROTOCOL },
+	{ ENDLESS_INTERIM, ERR_PROTOCOL },
 };
 
 START_TEST(nonsense_for_an_answer_is_an_error_of_its_own)
@@ -573,6 +804,7 @@ START_TEST(nonsense_for_an_answer_is_an_error_of_its_own)
 	ck_assert_int_eq(a.status, nonsense[_i].status);
 	ck_assert(a.was_sent);
 	ck_assert_uint_eq(a.body_len, 0);
+	ck_assert_msg(strncmp(a.detail, st.path, strlen(st.path)) == 0, "%s", a.detail);
 	call_and_wait(&a, post("/x", "{}"));
 	ck_assert_int_eq(a.status, ERR_OK);
 	script_end(&script);
@@ -624,7 +856,7 @@ START_TEST(many_calls_share_few_connections)
 	teardown();
 	stage_open(&st);
 	start_client((struct http_client_config){ .max_calls = MANY, .max_connections = 8 });
-	snprintf(target.socket_path, sizeof(target.socket_path), "%s", st.path);
+	snprintf(target.place.socket_path, sizeof(target.place.socket_path), "%s", st.path);
 	stage_serve(&st, (struct http_server_config){ 0 });
 	for (int round = 0; round < 3; round++) {
 		all_are_done = false;
@@ -646,6 +878,75 @@ START_TEST(many_calls_share_few_connections)
 		}
 	}
 	ck_assert_uint_le(http_client_counters(st.client)->connections_opened, 8);
+}
+END_TEST
+
+static void start_client_of_one_connection(void)
+{
+	teardown();
+	stage_open(&st);
+	snprintf(target.place.socket_path, sizeof(target.place.socket_path), "%s", st.path);
+	start_client((struct http_client_config){ .max_connections = 1 });
+}
+
+START_TEST(who_waits_for_a_connection_does_so_within_his_deadline)
+{
+	static const enum act acts[] = { SILENT, ANSWER, ANSWER, END };
+	struct http_ask ask = post("/x", "{}");
+	struct script script;
+	struct asked first;
+	struct asked hasty;
+	struct asked gone;
+	struct asked patient;
+	struct asked last;
+
+	start_client_of_one_connection();
+	script_begin(&script, acts);
+	must_begin(&first, ask);
+	ask.deadline_ms = 30;
+	must_begin(&hasty, ask);
+	ask.deadline_ms = DEADLINE_MS;
+	must_begin(&gone, ask);
+	must_begin(&patient, ask);
+	must_begin(&last, ask);
+	stage_run_until(&st, &hasty.is_done);
+	ck_assert_int_eq(hasty.status, ERR_TIMEOUT);
+	ck_assert(!hasty.was_sent);
+	http_client_cancel(st.client, &gone.call);
+	ck_assert(!patient.is_done);
+	http_client_cancel(st.client, &first.call);
+	stage_run_until(&st, &last.is_done);
+	ck_assert(patient.is_done && !gone.is_done && !first.is_done);
+	ck_assert_int_eq(patient.status, ERR_OK);
+	ck_assert_int_eq(last.status, ERR_OK);
+	script_end(&script);
+	/* The first had perhaps not been read yet. */
+	ck_assert_uint_ge(script.requests, 2);
+	ck_assert_uint_eq(http_client_counters(st.client)->connections_opened, 2);
+}
+END_TEST
+
+START_TEST(an_idle_connection_gives_way_to_one_to_another_place)
+{
+	struct http_target at_socket;
+	struct asked a;
+	char text[64];
+	const char *why;
+
+	start_client_of_one_connection();
+	stage_serve(&st, (struct http_server_config){ .has_loopback = true });
+	at_socket = target;
+	snprintf(text, sizeof(text), "http://127.0.0.1:%u",
+		http_server_loopback_port(st.server));
+	for (int i = 0; i < 3; i++) {
+		target = at_socket;
+		call_and_wait(&a, post("/echo", "here"));
+		ck_assert_str_eq(a.body, "here");
+		ck_assert_int_eq(http_target_parse(span_of(text), &target, &why), ERR_OK);
+		call_and_wait(&a, post("/echo", "there"));
+		ck_assert_str_eq(a.body, "there");
+		ck_assert_uint_eq(http_client_counters(st.client)->connections_open_count, 1);
+	}
 }
 END_TEST
 
@@ -816,7 +1117,7 @@ START_TEST(nothing_is_left_open)
 	teardown();
 	before = open_fds();
 	stage_open(&st);
-	snprintf(target.socket_path, sizeof(target.socket_path), "%s", st.path);
+	snprintf(target.place.socket_path, sizeof(target.place.socket_path), "%s", st.path);
 	start_client((struct http_client_config){ 0 });
 	stage_serve(&st, (struct http_server_config){ 0 });
 	call_and_wait(&a, post("/echo", "x"));
@@ -838,10 +1139,15 @@ int main(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, an_answer_comes_with_all_its_parts);
+	tcase_add_loop_test(
+		tc, an_answer_may_have_any_form_that_http_knows, 0, ARRAY_COUNT(forms));
 	tcase_add_test(tc, every_method_and_header_arrives);
 	tcase_add_test(tc, a_large_request_and_a_large_answer_arrive);
+	tcase_add_test(tc, a_handler_may_say_no_before_it_has_read_all);
 	tcase_add_test(tc, handlers_may_answer_on_loopback_tcp);
+	tcase_add_test(tc, localhost_is_both_addresses);
 	tcase_add_test(tc, where_nobody_answers_nothing_was_delivered);
+	tcase_add_test(tc, a_handler_whose_queue_is_full_is_asked_when_it_is_not);
 	tcase_add_loop_test(
 		tc, a_post_whose_connection_broke_is_never_sent_again, 0, ARRAY_COUNT(fates));
 	tcase_add_test(tc, a_first_post_whose_connection_broke_is_never_sent_again);
@@ -851,6 +1157,8 @@ int main(void)
 		tc, nonsense_for_an_answer_is_an_error_of_its_own, 0, ARRAY_COUNT(nonsense));
 	tcase_add_test(tc, what_cannot_stand_in_a_request_is_refused_at_once);
 	tcase_add_test(tc, many_calls_share_few_connections);
+	tcase_add_test(tc, who_waits_for_a_connection_does_so_within_his_deadline);
+	tcase_add_test(tc, an_idle_connection_gives_way_to_one_to_another_place);
 	tcase_add_test(tc, a_call_may_be_used_again_when_it_is_done);
 	tcase_add_loop_test(tc, work_made_in_the_last_turn_does_not_sleep, 0, 2);
 	tcase_add_test(tc, a_cancelled_call_never_ends);

@@ -2,11 +2,12 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "daemon/ask.h"
 
-enum { ASK_TIMEOUT_MS = 10000 };
+enum { ASK_TIMEOUT_MS = 10000, DESCRIPTORS_MIN = 32 };
 
 static void print(FILE *to, struct buf *text)
 {
@@ -57,11 +58,31 @@ static int exit_code(enum err err)
 	return err == ERR_INPUT ? EXIT_CALLED_WRONGLY : EXIT_SYSTEM_FAILED;
 }
 
+/* Fewer are not enough to begin with, and libuv aborts when it has none for itself. */
+static enum err check_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS_MIN)
+		return ERR_OK;
+	log_error("event=failed err=\"too few file descriptors: ulimit -n is %llu, at least %d "
+		  "are "
+		  "needed\"",
+		(unsigned long long)limit.rlim_cur, DESCRIPTORS_MIN);
+	return ERR_FULL;
+}
+
 static enum err run(const struct program *p, const struct site *site, int ready_fd)
 {
 	log_open(p->name, site->log_level);
-	enum err err = p->run(p->config, site, ready_fd);
+	enum err err = check_descriptors();
 
+	if (err != ERR_OK)
+		return err;
+	err = p->run(p->config, site, ready_fd);
+	/* Whoever failed may have had no word for it. */
+	if (err != ERR_OK)
+		log_error("event=failed err=\"%s\"", err_text(err));
 	/* The config was fine: whatever it was, another try may go better. */
 	return err == ERR_INPUT ? ERR_IO : err;
 }

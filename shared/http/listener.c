@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -142,28 +144,42 @@ static enum err listen_and_watch(struct listener *l)
 	return err;
 }
 
-/* ERR_OK: nothing stands in the way (any more). The folder is locked, so that of two daemons
- * that start at once only one can take a dead one's place. */
-static enum err clear_path(const struct sockaddr_un *at)
+/* What stands there instead of a socket. */
+static const char *kind_of(mode_t mode)
+{
+	if (S_ISREG(mode))
+		return "there is a plain file; it is left alone";
+	if (S_ISDIR(mode))
+		return "there is a folder";
+	if (S_ISLNK(mode))
+		return "there is a symbolic link; it is left alone";
+	return "there is something that is no socket; it is left alone";
+}
+
+/* ERR_OK: nothing stands in the way (any more). Of what does *why tells more than the error. The
+ * folder is locked, so that of two daemons that start at once only one can take a dead one's
+ * place. */
+static enum err clear_path(const struct sockaddr_un *at, const char **why)
 {
 	struct stat st;
 
 	if (lstat(at->sun_path, &st) != 0)
 		return errno == ENOENT ? ERR_OK : from_errno(errno);
 	if (!S_ISSOCK(st.st_mode)) {
-		log_error("socket=%s err=\"exists and is not a socket\"", at->sun_path);
+		*why = kind_of(st.st_mode);
 		return ERR_BUSY;
 	}
+	*why = "a live daemon has it";
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return from_errno(errno);
 	int rc = connect(fd, (const struct sockaddr *)at, sizeof(*at));
-	int why = errno;
+	int problem = errno;
 
 	close(fd);
-	if (rc == 0 || why != ECONNREFUSED) /* EAGAIN: alive, and its backlog is full */
-		return rc == 0 || why == EAGAIN ? ERR_BUSY : from_errno(why);
+	if (rc == 0 || problem != ECONNREFUSED) /* EAGAIN: alive, and its backlog is full */
+		return rc == 0 || problem == EAGAIN ? ERR_BUSY : from_errno(problem);
 	return unlink(at->sun_path) == 0 || errno == ENOENT ? ERR_OK : from_errno(errno);
 }
 
@@ -222,6 +238,25 @@ static void listener_init(struct listener *l, struct loop *loop, enum peer_kind 
 	timer_init(&l->pause, loop, on_pause_over);
 }
 
+struct explanation {
+	char at[96];
+};
+
+/* ERR_FULL is the limit of descriptors here: its number is what has to be changed. */
+static struct explanation explain(enum err err)
+{
+	struct explanation text;
+	struct rlimit limit;
+
+	if (err == ERR_FULL && getrlimit(RLIMIT_NOFILE, &limit) == 0)
+		snprintf(text.at, sizeof(text.at),
+			"no file descriptor is left of %llu (ulimit -n)",
+			(unsigned long long)limit.rlim_cur);
+	else
+		snprintf(text.at, sizeof(text.at), "%s", err_text(err));
+	return text;
+}
+
 /* Undoes a start that failed half-way. */
 static void give_up(struct listener *l)
 {
@@ -246,10 +281,11 @@ enum err listener_start_unix(struct listener *l, struct loop *loop,
 	memcpy(l->at.sun_path, how->path, len + 1);
 
 	int folder_fd = -1;
+	const char *why = "another daemon is starting in its folder";
 	enum err err = lock_folder(how->path, &folder_fd);
 
 	if (err == ERR_OK)
-		err = clear_path(&l->at);
+		err = clear_path(&l->at, &why);
 	if (err == ERR_OK) {
 		l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 		err = l->fd < 0 ? from_errno(errno) : bind_unix(l, how);
@@ -257,8 +293,7 @@ enum err listener_start_unix(struct listener *l, struct loop *loop,
 	close_quietly(&folder_fd);
 	if (err == ERR_OK)
 		return ERR_OK;
-	log_error("socket=%s err=\"%s\"", how->path,
-		err == ERR_BUSY ? "a live daemon has it" : err_text(err));
+	log_error("socket=%s err=\"%s\"", how->path, err == ERR_BUSY ? why : explain(err).at);
 	give_up(l);
 	return err;
 }
@@ -292,7 +327,7 @@ enum err listener_start_loopback(struct listener *l, struct loop *loop, uint16_t
 	if (err == ERR_OK)
 		return ERR_OK;
 fail:
-	log_error("listen=127.0.0.1:%u err=\"%s\"", port, err_text(err));
+	log_error("listen=127.0.0.1:%u err=\"%s\"", port, explain(err).at);
 	give_up(l);
 	return err;
 }

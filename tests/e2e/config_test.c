@@ -183,6 +183,37 @@ START_TEST(a_wrong_command_line_is_100_and_says_how_it_goes)
 }
 END_TEST
 
+START_TEST(too_few_file_descriptors_are_told_and_are_111)
+{
+	static const char *const limits[] = { "8", "31" };
+	const struct {
+		const char *program;
+		const char *config;
+	} daemons[] = {
+		{ "webapp-agent", passage.agent.config },
+		{ "app-node", passage.node.config },
+	};
+
+	for (unsigned i = 0; i < 2; i++) {
+		char path[256];
+		char word[64];
+
+		must_format(path, sizeof path, "%s/%s", test_bin_folder(), daemons[i].program);
+		for (size_t n = 0; n < sizeof limits / sizeof limits[0]; n++) {
+			const char *argv[] = { "/bin/sh", "-c",
+				"ulimit -n $1; shift; exec \"$@\"", "sh", limits[n], path,
+				"run", "--config", daemons[i].config, NULL };
+
+			must_run(argv, 10000, &result);
+			must_format(word, sizeof word, "ulimit -n is %s,", limits[n]);
+			if (result.exit_code != 111 || strstr(result.err, word) == NULL)
+				must_fail("expected exit 111 and \"%s\", got exit %d:\n%s",
+					word, result.exit_code, result.err);
+		}
+	}
+}
+END_TEST
+
 TCase *config_case(void)
 {
 	TCase *t = e2e_case("config", 30);
@@ -194,5 +225,6 @@ TCase *config_case(void)
 	tcase_add_test(t, a_certificate_of_another_host_is_a_mistake);
 	tcase_add_test(t, a_key_that_others_can_read_is_a_mistake);
 	tcase_add_test(t, a_wrong_command_line_is_100_and_says_how_it_goes);
+	tcase_add_test(t, too_few_file_descriptors_are_told_and_are_111);
 	return t;
 }

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "http_help.h"
+#include "unit.h"
 
 #define HOST "Host: x\r\n"
 
@@ -380,11 +381,5 @@ int main(void)
 	tcase_add_test(
 		tc, ten_thousand_hostile_requests_stop_neither_the_server_nor_a_good_client);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return unit_run(suite);
 }

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "http_help.h"
+#include "unit.h"
 
 #define HOST "Host: x\r\n"
 
@@ -774,20 +775,70 @@ START_TEST(a_socket_gets_its_mode_and_group)
 }
 END_TEST
 
-START_TEST(what_is_no_socket_is_left_alone)
+/* What the log says while a server fails to start there. */
+static void must_start_with_word(const char *path, enum err expected, const char *word)
+{
+	char said[1024] = { 0 };
+	int ends[2];
+	int old = dup(STDERR_FILENO);
+
+	ck_assert_int_ge(old, 0);
+	ck_assert_int_eq(pipe(ends), 0);
+	ck_assert_int_ge(dup2(ends[1], STDERR_FILENO), 0);
+	must_start((struct http_server_config){ .socket = { .path = path } }, expected);
+	ck_assert_int_ge(dup2(old, STDERR_FILENO), 0);
+	close(old);
+	close(ends[1]);
+	ck_assert_int_gt(read(ends[0], said, sizeof(said) - 1), 0);
+	close(ends[0]);
+	ck_assert_msg(strstr(said, word) != NULL, "not \"%s\": %s", word, said);
+	/* Once, and nothing else. */
+	ck_assert_ptr_eq(strchr(said, '\n'), said + strlen(said) - 1);
+}
+
+START_TEST(what_is_no_socket_is_left_alone_and_called_by_its_name)
 {
 	char missing[160];
 	char long_path[256];
+	struct stat info;
 	int fd = open(st.path, O_CREAT | O_WRONLY, 0600);
 
 	ck_assert_int_ge(fd, 0);
 	close(fd);
-	must_start((struct http_server_config){ .socket = { .path = st.path } }, ERR_BUSY);
-	ck_assert_int_eq(access(st.path, F_OK), 0);
+	must_start_with_word(st.path, ERR_BUSY, "a plain file");
+	ck_assert_int_eq(lstat(st.path, &info), 0);
+	ck_assert_int_eq(unlink(st.path), 0);
+	ck_assert_int_eq(symlink("/nowhere", st.path), 0);
+	must_start_with_word(st.path, ERR_BUSY, "a symbolic link");
+	ck_assert_int_eq(lstat(st.path, &info), 0);
+	ck_assert_int_eq(unlink(st.path), 0);
+	ck_assert_int_eq(mkfifo(st.path, 0600), 0);
+	must_start_with_word(st.path, ERR_BUSY, "no socket");
+	ck_assert_int_eq(lstat(st.path, &info), 0);
+	must_start_with_word(st.folder, ERR_BUSY, "a folder");
 	snprintf(missing, sizeof(missing), "%s/no/api.sock", st.folder);
-	must_start((struct http_server_config){ .socket = { .path = missing } }, ERR_NOT_FOUND);
+	must_start_with_word(missing, ERR_NOT_FOUND, "not found");
 	snprintf(long_path, sizeof(long_path), "%s/%0150d", st.folder, 1);
-	must_start((struct http_server_config){ .socket = { .path = long_path } }, ERR_INPUT);
+	must_start_with_word(long_path, ERR_INPUT, "1 to 107 bytes");
+}
+END_TEST
+
+START_TEST(without_descriptors_for_itself_the_server_says_how_many_there_are)
+{
+	struct rlimit old;
+	char word[64];
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	/* Three are needed to catch what is said: none is left for the socket. */
+	int next = dup(STDERR_FILENO);
+
+	close(next);
+	struct rlimit low = { .rlim_cur = (rlim_t)next + 3, .rlim_max = old.rlim_max };
+
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &low), 0);
+	snprintf(word, sizeof(word), "no file descriptor is left of %d", next + 3);
+	must_start_with_word(st.path, ERR_FULL, word);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
 }
 END_TEST
 
@@ -985,7 +1036,8 @@ int main(void)
 	tcase_add_test(tc, the_loopback_listener_answers_only_to_its_own_name);
 	tcase_add_test(tc, a_dead_daemons_socket_is_replaced_and_a_live_ones_never);
 	tcase_add_test(tc, a_socket_gets_its_mode_and_group);
-	tcase_add_test(tc, what_is_no_socket_is_left_alone);
+	tcase_add_test(tc, what_is_no_socket_is_left_alone_and_called_by_its_name);
+	tcase_add_test(tc, without_descriptors_for_itself_the_server_says_how_many_there_are);
 	tcase_add_test(tc, a_file_that_became_somebody_elses_is_not_removed);
 	tcase_add_test(tc, draining_lets_requests_end_and_takes_no_connections);
 	tcase_add_test(tc, draining_ends_at_its_deadline);
@@ -993,11 +1045,5 @@ int main(void)
 	tcase_add_test(tc, stopping_tells_the_owners_of_held_requests);
 	tcase_add_test(tc, the_server_may_be_stopped_from_inside_a_request);
 	suite_add_tcase(suite, tc);
-	SRunner *runner = srunner_create(suite);
-
-	srunner_run_all(runner, CK_NORMAL);
-	int failed = srunner_ntests_failed(runner);
-
-	srunner_free(runner);
-	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return unit_run(suite);
 }

@@ -22,12 +22,13 @@ CATALOG = {
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (
-    id       TEXT PRIMARY KEY,      -- the message's id: a repeated message finds its order here
+    host     TEXT NOT NULL,         -- the web host that it came from, which the border vouches for,
+    id       TEXT NOT NULL,         -- and the id that this host gave it: a repeated message finds its order here
     customer TEXT NOT NULL,
-    host     TEXT,
     lines    TEXT NOT NULL,
     cents    INTEGER NOT NULL,
-    placed   TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+    placed   TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    PRIMARY KEY (host, id)          -- not id alone: one host's ids must not hide another's orders
 ) STRICT;
 CREATE TABLE IF NOT EXISTS sold (
     sku      TEXT PRIMARY KEY,
@@ -63,16 +64,17 @@ class Shop:
                 "cents": price(params["sku"], params["quantity"])}
 
     def order_place(self, params, call):
-        """At least once becomes once: the id is recorded in the transaction that has the effect."""
+        """At least once becomes once: host and id are recorded in the transaction that has the effect."""
         if call.id is None:
             raise Refused("no-id", "an order without a Sallyport-Id cannot be told from its repetition", status=400)
+        origin = call.host or ""                 # none: born behind the border
         cents = sum(price(line["sku"], line["quantity"]) for line in params["lines"])
         database = self.database()
         database.execute("BEGIN IMMEDIATE")
         try:
             new = database.execute(
-                "INSERT INTO orders (id, customer, host, lines, cents) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (call.id, params["customer"], call.host, json.dumps(params["lines"]), cents)).rowcount == 1
+                "INSERT INTO orders (host, id, customer, lines, cents) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (origin, call.id, params["customer"], json.dumps(params["lines"]), cents)).rowcount == 1
             if new:
                 database.executemany(
                     "INSERT INTO sold VALUES (?, ?) ON CONFLICT DO UPDATE SET quantity = quantity + excluded.quantity",

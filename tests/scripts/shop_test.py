@@ -137,6 +137,13 @@ class HandlersTest(unittest.TestCase):
         self.ask("order.place", self.ORDER, Sallyport_Id="m-2")
         self.assertEqual(self.sold(), {"A-1": 4, "B-7": 2})
 
+    def test_the_same_id_of_another_host_is_another_order(self):
+        for host in ("web1", "web2", "web1", "web2"):
+            self.assertEqual(self.ask("order.place", self.ORDER, Sallyport_Id="m-6", Sallyport_Host=host)[0], 200)
+        self.assertEqual(self.sold(), {"A-1": 4, "B-7": 2})
+        self.assertEqual(sqlite3.connect(self.database).execute("SELECT host, id FROM orders ORDER BY host").fetchall(),
+                         [("web1", "m-6"), ("web2", "m-6")])
+
     def test_an_order_repeated_at_once_has_one_effect(self):
         def place():
             client = UnixClient(self.path)

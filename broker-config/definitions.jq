@@ -3,9 +3,13 @@
 #   jq -L broker-config -f broker-config/definitions.jq site.json > definitions.json
 #
 # Description:
-#   {"hosts": [{"name": "web1", "generation": 1}],     web hosts; their crossing is the vhost border.<name>
-#    "nodes": [{"name": "app1", "generation": 1}],     app nodes; they may use every crossing and the inner vhost
-#    "limits": {"send": {"length": 1000}}}             optional: differs from limits.jq here
+#   {"hosts": [{"name": "web1", "generations": [1]}],  web hosts; their crossing is the vhost border.<name>
+#    "nodes": [{"name": "app1", "generations": [1]}],  app nodes; they may use every crossing and the inner vhost
+#    "limits": {"send": {"length": 1000}},             optional: differs from limits.jq here; a host may have its own
+#    "parts": ["border", "inner"]}                     optional: what this broker holds; both unless it says so
+# "generations" are those that may log in: two while a certificate is being exchanged, none of a host that was
+# revoked. "generation": N is short for one, and neither for [1]. A host that is "closed": true keeps its lanes and what
+# is in them, and nobody may touch them.
 # With --arg only HOST (placed before the file) it prints what a new host adds to a border that stands already.
 #
 # What a client could choose is in the arguments of a queue (type, single active consumer) and is for ever; what
@@ -29,11 +33,14 @@ def unique_or_error($what):
 def parties($what):
 	map((.name | name_or_error($what)) as $name | {
 		$name,
-		generation: ((.generation // 1) | generation_or_error("\($what) \($name)"))
+		generations: [(.generations // [.generation // 1])[] | generation_or_error("\($what) \($name)")],
+		limits: (.limits // {}),
+		closed: (.closed // false)
 	}) | unique_or_error($what);
 
-def web_user: "web.\(.name).g\(.generation)";
-def app_user: "app.\(.name).g\(.generation)";
+def identities($realm): .name as $name | [.generations[] | "\($realm).\($name).g\(.)"];
+def web_users: identities("web");
+def app_users: identities("app");
 def crossing: "border.\(.name)";
 
 def literal: gsub("\\."; "\\.");  # a name as a pattern
@@ -88,8 +95,11 @@ def vhost_bound($vhost; $connections; $queues):
 # Parts ----------------------------------------------------------------------------------------------------------
 
 # One crossing: its vhost, its lanes, who may do what there.
-def border($limits; $nodes):
+def border($site_limits; $nodes):
 	crossing as $v
+	| ($site_limits * .limits) as $limits
+	| (if .closed then [] else web_users end) as $web
+	| (if .closed then [] else [$nodes[] | app_users[]] end) as $app
 	| [
 		queue($v; "FORAPP.call"; classic),
 		queue($v; "FORAPP.send"; ordered),
@@ -123,14 +133,13 @@ def border($limits; $nodes):
 			bound($v; "FORWEB.reply"; size($limits.reply) + lifetime($limits.reply.ttl_ms)),
 			bound($v; "FORWEB.push"; size($limits.push) + deliveries($limits)),
 			bound($v; "FORWEB.dead"; size($limits.dead)),
-			vhost_bound($v; $limits.connections * (1 + ($nodes | length)); $queues | length)
+			vhost_bound($v; $limits.connections * ($web + $app | length); $queues | length)
 		],
-		users: [user(web_user; $limits.connections; $limits.channels)],
-		permissions: ([
-			permission(web_user; $v; "^x\\.forapp\\z"; "^FORWEB\\.(reply|push)\\z")
-		] + ($nodes | map(
-			permission(app_user; $v; "^x\\.forweb\\z"; "^FORAPP\\.(call|send)\\z")
-		)))
+		users: ($web | map(user(.; $limits.connections; $limits.channels))),
+		permissions: (
+			($web | map(permission(.; $v; "^x\\.forapp\\z"; "^FORWEB\\.(reply|push)\\z")))
+			+ ($app | map(permission(.; $v; "^x\\.forweb\\z"; "^FORAPP\\.(call|send)\\z")))
+		)
 	};
 
 # The vhost of the back end's own business.
@@ -166,19 +175,18 @@ def inner($limits; $nodes): "inner" as $v
 			bound($v; "_FORAPP.dead"; size($limits.dead)),
 			bound($v; "_FORAPP.tick"; {"max-length": 1}),
 			bound($v; "scheduler"; {"max-length": 0}),
-			vhost_bound($v; $limits.connections * ($nodes | length); $queues | length)
+			vhost_bound($v; $limits.connections * ([$nodes[] | app_users[]] | length); $queues | length)
 		] + ($rungs | map(bound($v; .queue; size($limits.delay) + lifetime(.ttl_ms))))
 		  + ($controls | map(bound($v; .; size($limits.control) + deliveries($limits))))),
-		permissions: ($nodes | map(
-			permission(app_user; $v; "^x\\.(self|control)\\z";
-				"^(_FORAPP(\\.tick)?|scheduler|control\\.\(.name | literal))\\z")
-		))
+		permissions: [$nodes[] | .name as $node | app_users[]
+			| permission(.; $v; "^x\\.(self|control)\\z";
+				"^(_FORAPP(\\.tick)?|scheduler|control\\.\($node | literal))\\z")]
 	};
 
 # A node is at every crossing and in the inner vhost, so its limits grow with the hosts.
 def node_users($limits; $nodes; $hosts):
-	{users: ($nodes | map(user(app_user;
-		$limits.connections * (1 + ($hosts | length)); $limits.channels * (1 + ($hosts | length)))))};
+	{users: [$nodes[] | app_users[] | user(.;
+		$limits.connections * (1 + ($hosts | length)); $limits.channels * (1 + ($hosts | length)))]};
 
 def join_parts: reduce .[] as $part ({}; reduce ($part | keys_unsorted[]) as $k (.; .[$k] += $part[$k]));
 
@@ -187,10 +195,11 @@ def join_parts: reduce .[] as $part ({}; reduce ($part | keys_unsorted[]) as $k 
 (default_limits * (.limits // {})) as $limits
 | ((.nodes // []) | parties("node")) as $nodes
 | ((.hosts // []) | parties("host")) as $hosts
+| (.parts // ["border", "inner"]) as $parts
 | ($hosts | map(select($ARGS.named.only == null or .name == $ARGS.named.only))) as $asked
 | if $ARGS.named.only != null and $asked == [] then error("no host \($ARGS.named.only)") else . end
 | [
-	($asked[] | border($limits; $nodes)),
-	(if $ARGS.named.only == null and $nodes != [] then inner($limits; $nodes) else empty end),
+	(if $parts | index("border") then $asked[] | border($limits; $nodes) else empty end),
+	(if $ARGS.named.only == null and $nodes != [] and ($parts | index("inner")) then inner($limits; $nodes) else empty end),
 	node_users($limits; $nodes; $hosts)
 ] | join_parts

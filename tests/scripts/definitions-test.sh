@@ -44,6 +44,22 @@ check 'a web host has permissions in its own vhost only' same '[["web.web1.g1","
 	"$(about '[.permissions[] | select(.user | startswith("web.")) | [.user, .vhost]]' "$site")"
 check 'every pattern of a permission is anchored at both ends' same 'true' \
 	"$(about 'all(.permissions[]; (.write, .read) | test("^\\^.*(\\\\z|\\$)$"))' "$site")"
+exchanging='{"hosts": [{"name": "a", "generations": [2, 3]}, {"name": "b", "generations": [], "closed": true}, {"name": "c", "limits": {"send": {"length": 7}}}], "nodes": [{"name": "n", "generations": [1, 2]}]}'
+check 'two generations while a certificate is exchanged' same '["web.a.g2","web.a.g3","web.c.g1","app.n.g1","app.n.g2"]' \
+	"$(about '[.users[].name]' "$exchanging")"
+check 'with connections for both' same '16' \
+	"$(about '.parameters[] | select(.vhost == "border.a" and .component == "vhost-limits") | .value."max-connections"' "$exchanging")"
+check 'nobody may touch a closed crossing' same '0' "$(about '[.permissions[] | select(.vhost == "border.b")] | length' "$exchanging")"
+check 'nor connect to it' same '0' \
+	"$(about '.parameters[] | select(.vhost == "border.b" and .component == "vhost-limits") | .value."max-connections"' "$exchanging")"
+check 'its lanes stay' same '6' "$(about '[.queues[] | select(.vhost == "border.b")] | length' "$exchanging")"
+check 'a host has limits of its own' same '7' \
+	"$(about '.parameters[] | select(.vhost == "border.c" and .name == "FORAPP.send") | .value.definition."max-length"' "$exchanging")"
+check 'the others do not' same '200000' \
+	"$(about '.parameters[] | select(.vhost == "border.a" and .name == "FORAPP.send") | .value.definition."max-length"' "$exchanging")"
+check 'a broker of the inner vhost alone' same '["inner"]' "$(about '[.vhosts[].name]' "${exchanging/%\}/, \"parts\": [\"inner\"]\}}")"
+check 'a broker of the crossings alone' same '["border.a","border.b","border.c"]' \
+	"$(about '[.vhosts[].name]' "${exchanging/%\}/, \"parts\": [\"border\"]\}}")"
 check 'no queue has the name of an exchange' same '[]' \
 	"$(about '[.queues[].name] - ([.queues[].name] - [.exchanges[].name])' "$site")"
 check 'every queue has a policy and a bound' same '[]' \

@@ -1,13 +1,10 @@
 /* job.h - a delivery that the guard has passed, from here to its outcome: handler, answer,
  * settling.
  *
- * Calls are acknowledged on receipt and run at most once: one that is lost with this node shows
- * up as its caller's deadline, and one that is redelivered may have run, so it is answered, not
- * run. A call that no handler can take in time is answered at once. Sends are run until they
- * succeed, are refused, or their retries are used up; then the broker's dead-letter queue has
- * them.
- * Layer: app-node. Uses: base, loop, contract, message, http, crossing, dispatch, question,
- * outcome, reply. Thread: the loop's. */
+ * This room takes deliveries on, runs them when they may, and knows them all; what becomes of a
+ * call is call.h's, of a send send.h's.
+ * Layer: app-node. Uses: base, loop, contract, message, http, crossing, dispatch, question, call,
+ * send. Thread: the loop's. */
 #ifndef SALLYPORT_NODE_JOB_H
 #define SALLYPORT_NODE_JOB_H
 
@@ -17,12 +14,10 @@
 
 #include "app-node/crossing.h"
 #include "app-node/dispatch.h"
+#include "base/backoff.h"
 #include "base/hist.h"
 #include "contract/contract.h"
 #include "http/client.h"
-#include "http/problem.h"
-
-struct job;
 
 RB_HEAD(jobs_by_id, job);
 
@@ -57,7 +52,7 @@ struct jobs {
 	struct origin *origins; /* one per crossing */
 	struct dispatch dispatch;
 	struct jobs_by_id by_id;
-	bool is_starting; /* run_what_may() is at work, or must not be */
+	bool is_starting; /* jobs_run() is at work, or must not be */
 	bool is_holding;  /* no send is started any more */
 	struct timer idle_check;
 	struct hist handler_us; /* one run of a handler */
@@ -65,6 +60,40 @@ struct jobs {
 	void (*on_idle)(void *arg); /* of jobs_close() */
 	void *on_idle_arg;
 };
+
+/* One delivery, from jobs_take() to job_end(). */
+struct job {
+	RB_ENTRY(job) by_id;
+	struct jobs *all;
+	struct work work;
+	struct crossing *crossing;
+	struct consumer *consumer; /* the lane */
+	struct delivery_tag tag;
+	const struct operation *op;
+	struct id id;
+	struct span key;         /* ours, behind the struct */
+	struct span traceparent; /* ours */
+	struct span body;        /* ours */
+	struct timer timer;      /* a call's deadline while it waits; a send's rest */
+	uint64_t ends_us;        /* monotonic: a call's deadline */
+	uint64_t begun_us; /* monotonic: the first run of a send, the present run of a call */
+	uint64_t run_us;   /* monotonic: the present run */
+	uint64_t attempts; /* runs begun */
+	struct backoff backoff;
+	struct http_call call;
+};
+
+static inline bool job_is_call(const struct job *job)
+{
+	return job->op->kind == CONTRACT_CALL;
+}
+
+/* For call.h and send.h: its outcome is told, its delivery settled; the job is gone, and others
+ * may run now. */
+void job_end(struct job *job);
+
+/* Begins whatever may run. Harmless from inside itself. */
+void jobs_run(struct jobs *j);
 
 /* Returns ERR_OK or ERR_NOMEM; jobs_fini() in any case. */
 WARN_UNUSED enum err jobs_init(

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "app-node/api.h"
-#include "app-node/reply.h"
+#include "app-node/call.h"
 #include "base/bug.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -141,18 +141,9 @@ static enum problem_type problem_of(enum guard_verdict verdict)
 static void answer_refused(
 	struct crossing *x, const struct message *request, enum guard_verdict verdict)
 {
-	struct reply_to to = {
-		.crossing = x,
-		.id = request->id,
-		.op = request->type,
-		.time_left_ms = request->time_left_ms,
-	};
-	struct problem problem = { .type = problem_of(verdict), .detail = span_of("refused") };
-
-	if (verdict == GUARD_MALFORMED || verdict == GUARD_EXPIRED ||
-		!message_type_is_valid(request->type))
-		return;
-	reply_problem(&to, &problem);
+	if (verdict != GUARD_MALFORMED && verdict != GUARD_EXPIRED &&
+		message_type_is_valid(request->type))
+		call_answer(x, request, problem_of(verdict), "refused");
 }
 
 /* Refused, counted, told. What we had no memory to judge is none of the sender's mistakes: a

@@ -82,11 +82,14 @@ static void end_errand(struct desk *d, struct errand *e, enum errand_end end,
 	va_end(args);
 	/* What never left this host is counted and told to its caller, no more: while the border is
 	 * away, whoever owns the web process could fill the disk with lines. */
-	log_line(e->state == ERRAND_SENT ? LOG_INFO : LOG_DEBUG,
-		"msg=%s event=failed reason=%s after_us=%llu", id_format(&e->id).at,
-		problem_name(type),
-		(unsigned long long)(e->state == ERRAND_SENT ? clock_mono_us() - e->begun_us
-							     : 0));
+	enum log_level level = e->state == ERRAND_SENT ? LOG_INFO : LOG_DEBUG;
+
+	if (log_wants(level))
+		log_line(level, "msg=%s event=failed reason=%s after_us=%llu",
+			id_format(&e->id).at, problem_name(type),
+			(unsigned long long)(e->state == ERRAND_SENT
+						     ? clock_mono_us() - e->begun_us
+						     : 0));
 	if (end == ERRAND_LAPSES)
 		errand_lapse(e, &problem);
 	else

@@ -1,7 +1,9 @@
 /* refusals_test.c - the border says no: which code, which words, and that they can be read. */
 #include <check.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "caller.h"
 #include "e2e.h"
 #include "must.h"
 
@@ -78,6 +80,47 @@ START_TEST(a_node_that_the_broker_does_not_know_is_refused_by_code)
 }
 END_TEST
 
+static unsigned count_lines(const char *path, const char *part)
+{
+	char *text = must_read_file(path, NULL);
+	unsigned count = 0;
+
+	ck_assert_ptr_nonnull(text);
+	for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part))
+		count++;
+	free(text);
+	return count;
+}
+
+/* The web realm has a newer contract than the app realm, or makes one up. */
+START_TEST(what_one_host_is_refused_for_does_not_fill_the_log)
+{
+	static const char richer[] = "site: test\n"
+				     "operations:\n"
+				     "  quote.more: {kind: call, deadline: 5s}\n";
+	enum { THREADS = 4, EACH = 50, LINES = 20 };
+	static struct caller caller;
+	static struct caller_sum sum;
+	char path[160];
+
+	must_passage_configure(&passage, "ready.border = yes\n");
+	must_daemon_start(&passage.node);
+	must_format(path, sizeof path, "%s/contract.yaml", passage.folder);
+	must_write_file(path, 0600, richer);
+	must_daemon_start(&passage.agent);
+	must_caller_start(&caller, passage.web_socket, "/v1/call/quote.more", THREADS, EACH, 0);
+	caller_finish(&caller, &sum);
+	ck_assert_uint_eq(sum.by_status[404], THREADS * EACH);
+	/* Each is counted; a few are written down; at the end the rest is summed up. */
+	expect_status_has(passage.app_socket, "\"unknown-operation\":200");
+	ck_assert_uint_eq(count_lines(passage.node.log, "event=refused"), LINES);
+	must_daemon_stop(&passage.node);
+	ck_assert_uint_eq(count_lines(passage.node.log,
+				  "event=unsaid reason=unknown-operation lines=180"),
+		1);
+}
+END_TEST
+
 TCase *refusals_case(void)
 {
 	TCase *t = e2e_case("refusals", 60);
@@ -87,5 +130,6 @@ TCase *refusals_case(void)
 	tcase_add_test(t, a_generation_that_the_broker_does_not_know_is_refused_by_code);
 	tcase_add_test(t, a_revoked_host_is_cut_off_at_once_and_says_so);
 	tcase_add_test(t, a_node_that_the_broker_does_not_know_is_refused_by_code);
+	tcase_add_test(t, what_one_host_is_refused_for_does_not_fill_the_log);
 	return t;
 }

@@ -106,10 +106,12 @@ void api_answer(struct node_daemon *n, struct http_request *rq)
 	if (!span_is(http_request_path(rq), "/v1/status"))
 		refuse(rq, PROBLEM_NOT_FOUND,
 			"there are /v1/status, /livez, /readyz, /metrics");
-	else if (http_request_method(rq) != HTTP_GET)
+	else if (http_request_method(rq) != HTTP_GET) {
+		http_request_allow(rq, "GET");
 		refuse(rq, PROBLEM_WRONG_METHOD, "GET /v1/status");
-	else
+	} else {
 		answer_status(n, rq);
+	}
 }
 
 static double read_ready(void *arg)

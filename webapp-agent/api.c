@@ -10,11 +10,6 @@ enum { STATUS_MAX_BYTES = 1024 * 1024 };
 
 typedef void (*route_fn)(struct agent *a, struct http_request *rq, struct span rest);
 
-static void refuse_method(struct agent *a, struct http_request *rq, const char *right)
-{
-	desk_refuse(&a->desk, rq, PROBLEM_WRONG_METHOD, "%s", right);
-}
-
 static void post_call(struct agent *a, struct http_request *rq, struct span op)
 {
 	desk_call(&a->desk, rq, op);
@@ -92,6 +87,12 @@ static const struct route {
 	{ "/v1/status", HTTP_GET, get_status, "GET /v1/status" },
 };
 
+static void refuse_method(struct agent *a, struct http_request *rq, const struct route *r)
+{
+	http_request_allow(rq, r->method == HTTP_POST ? "POST" : "GET");
+	desk_refuse(&a->desk, rq, PROBLEM_WRONG_METHOD, "%s", r->right);
+}
+
 static bool fits(const struct route *r, struct span path)
 {
 	bool takes_rest = r->path[strlen(r->path) - 1] == '/';
@@ -119,7 +120,7 @@ void api_answer(struct agent *a, struct http_request *rq)
 		if (!fits(r, path) || (is_loopback && r->fn != get_status))
 			continue;
 		if (http_request_method(rq) != r->method)
-			refuse_method(a, rq, r->right);
+			refuse_method(a, rq, r);
 		else
 			r->fn(a, rq, span_after(path, strlen(r->path)));
 		return;

@@ -19,6 +19,8 @@ enum {
 	ATTACKERS = 4,
 	ATTACKS_EACH = 2500,
 	CROWD = 1000,
+	RESTING = 600,
+	COMING = 400,
 	FDS_SLACK = 24,
 	RSS_MAY_GROW_KIB = 16 * 1024,
 };
@@ -263,6 +265,100 @@ START_TEST(a_thousand_connections_at_once_do_not_keep_the_good_ones_out)
 }
 END_TEST
 
+START_TEST(a_crowd_at_rest_does_not_keep_those_out_who_come)
+{
+	static const char request[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+	static struct answer answer;
+	static int resting[RESTING];
+	static int coming[COMING];
+
+	must_passage_start(&passage);
+	must_raise_fd_limit();
+	for (unsigned i = 0; i < RESTING; i++) {
+		resting[i] = must_http_connect(passage.web_socket);
+		ck_assert(http_write(resting[i], request, sizeof request - 1));
+		ck_assert(http_read_answer(resting[i], 5000, &answer));
+		expect_status(&answer, 200);
+	}
+	for (unsigned i = 0; i < COMING; i++)
+		coming[i] = must_http_connect(passage.web_socket);
+	for (unsigned i = 0; i < COMING; i++)
+		ck_assert(http_write(coming[i], request, sizeof request - 1));
+	for (unsigned i = 0; i < COMING; i++) {
+		ck_assert(http_read_answer(coming[i], 5000, &answer));
+		expect_status(&answer, 200);
+	}
+	for (unsigned i = 0; i < COMING; i++)
+		(void)close(coming[i]);
+	for (unsigned i = 0; i < RESTING; i++)
+		(void)close(resting[i]);
+	expect_crossing(&passage);
+}
+END_TEST
+
+/* Beside what tests of the server try: here with the daemons' own paths. */
+static const struct {
+	const char *request;
+	int status;
+	const char *type;
+} wrong[] = {
+	{ "GET /v1/status HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", 400, "bad-request" },
+	{ "GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400,
+		"bad-request" },
+	{ "GET /v1/status HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n", 413,
+		"payload-too-large" },
+	{ "GET /v1/status HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400,
+		"bad-request" },
+	{ "BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n", 405, "wrong-method" },
+	{ "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "wrong-version" },
+	{ "GET /v1/status\r\n", 400, "bad-request" },
+	{ "\x16\x03\x01\x02\x01\x01\xfc\x03\x03", 400, "bad-request" },
+};
+
+static void expect_refused_once(const char *socket_path)
+{
+	static struct answer answer;
+	char allowed[64];
+
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		int fd = must_http_connect(socket_path);
+
+		ck_assert(http_write(fd, wrong[i].request, strlen(wrong[i].request)));
+		ck_assert(http_read_answer(fd, 5000, &answer));
+		expect_problem(&answer, wrong[i].status, wrong[i].type);
+		ck_assert_int_eq(answer_header(&answer, "Allow", allowed, sizeof allowed),
+			wrong[i].status == 405);
+		/* One answer, and nothing behind it. */
+		ck_assert_int_eq(recv(fd, allowed, 1, 0), 0);
+		(void)close(fd);
+	}
+	/* A method that is one, but not this path's. */
+	ck_assert(http_ask(socket_path, "DELETE", "/v1/status", NULL, NULL, 5000, &answer));
+	expect_problem(&answer, 405, "wrong-method");
+	ck_assert(answer_header(&answer, "Allow", allowed, sizeof allowed));
+	ck_assert_str_eq(allowed, "GET");
+	ck_assert(http_ask(socket_path, "POST", "/livez", NULL, "", 5000, &answer));
+	expect_problem(&answer, 405, "wrong-method");
+	ck_assert(answer_header(&answer, "Allow", allowed, sizeof allowed));
+	ck_assert_str_eq(allowed, "GET");
+}
+
+START_TEST(every_error_is_one_problem_document_and_the_right_method_is_named)
+{
+	static struct answer answer;
+	char allowed[64];
+
+	must_passage_start(&passage);
+	expect_refused_once(passage.web_socket);
+	expect_refused_once(passage.app_socket);
+	ck_assert(http_ask(
+		passage.web_socket, "GET", "/v1/call/quote.price", NULL, NULL, 5000, &answer));
+	expect_problem(&answer, 405, "wrong-method");
+	ck_assert(answer_header(&answer, "Allow", allowed, sizeof allowed));
+	ck_assert_str_eq(allowed, "POST");
+}
+END_TEST
+
 START_TEST(callers_that_vanish_while_they_wait_are_forgotten)
 {
 	static const char request[] =
@@ -294,6 +390,8 @@ TCase *hostile_clients_case(void)
 	tcase_add_test(t, ten_thousand_hostile_requests_to_the_agent_are_not_noticed_by_others);
 	tcase_add_test(t, ten_thousand_hostile_requests_to_the_node_are_not_noticed_by_others);
 	tcase_add_test(t, a_thousand_connections_at_once_do_not_keep_the_good_ones_out);
+	tcase_add_test(t, a_crowd_at_rest_does_not_keep_those_out_who_come);
+	tcase_add_test(t, every_error_is_one_problem_document_and_the_right_method_is_named);
 	tcase_add_test(t, callers_that_vanish_while_they_wait_are_forgotten);
 	return t;
 }

@@ -73,6 +73,10 @@ static void on_timer(struct timer *timer)
 {
 	struct channel *ch = container_of(timer, struct channel, timer);
 
+	if (ch->state != CHANNEL_WAITING && ch->is_blocked) {
+		timer_after(&ch->timer, ANSWER_TIMEOUT_MS);
+		return;
+	}
 	if (ch->state != CHANNEL_WAITING) {
 		ch->host.on_broken(ch->host.arg, ERR_TIMEOUT, "no answer on a channel");
 		return;
@@ -159,6 +163,20 @@ void channel_down(struct channel *ch, enum err err)
 	move(ch, CHANNEL_DOWN, err);
 	ch->codec = NULL;
 	ch->out = NULL;
+	ch->is_blocked = false;
+}
+
+void channel_block(struct channel *ch)
+{
+	ch->is_blocked = true;
+}
+
+void channel_unblock(struct channel *ch)
+{
+	ch->is_blocked = false;
+	ch->unblocked_at_ms = uv_now(&ch->timer.loop->uv);
+	if (waits_for_broker(ch->state))
+		timer_after(&ch->timer, ANSWER_TIMEOUT_MS);
 }
 
 /* ---- frames ---- */

@@ -109,6 +109,8 @@ struct channel {
 	struct buf header;
 	struct buf body;
 	uint64_t closed_by_broker; /* counter */
+	bool is_blocked;           /* the broker reads nothing: it owes no answer meanwhile */
+	uint64_t unblocked_at_ms;  /* loop clock; 0 = was never blocked */
 };
 
 /* ops and name are borrowed for the channel's life. */
@@ -140,6 +142,10 @@ void channel_up(struct channel *ch, struct codec *codec, struct buf *out, uint32
 
 /* The connection is lost or ends. Harmless when DOWN. */
 void channel_down(struct channel *ch, enum err err);
+
+/* The broker has stopped reading, or reads again: whatever it owes, its time begins anew then. */
+void channel_block(struct channel *ch);
+void channel_unblock(struct channel *ch);
 
 /* A frame for this channel. Returns ERR_OK; ERR_PROTOCOL or ERR_NOMEM end the connection. */
 WARN_UNUSED enum err channel_take(struct channel *ch, const struct frame *frame);

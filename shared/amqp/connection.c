@@ -12,6 +12,9 @@ enum {
 	OUT_KEEP_BYTES = 64 * 1024,
 	IN_MAX_BYTES = AMQP_FRAME_READ_MAX_BYTES + TRANSPORT_READ_BYTES,
 	DRAIN_TIMEOUT_MS = 1000,
+	/* A port where nobody listens is asked again after this at the latest: it costs nothing,
+	 * and a broker that comes back is found at once. */
+	REFUSED_LONGEST_MS = 200,
 	SILENT_BEATS_MAX = 4, /* two heartbeat intervals: a beat is half of one */
 	CODE_OK = 200,
 	CODE_ACCESS_REFUSED = 403,
@@ -65,18 +68,27 @@ static void check(const struct connection *c)
 			BUG_ON(c->channels[i]->state != CHANNEL_DOWN);
 }
 
+/* The first, second, fourth, eighth … of the dials that are refused in a row is told: a broker that
+ * is away for an hour is no reason for ten thousand lines. */
+static enum log_level level_of(const struct connection *c, enum log_level told)
+{
+	return (c->refused_count & (c->refused_count - 1)) == 0 ? told : LOG_DEBUG;
+}
+
 static void move(struct connection *c, enum connection_state to)
 {
 	enum connection_state from = c->state;
 	uint64_t now_us = clock_mono_us();
 
 	BUG_ON((states[from].next & (1u << to)) == 0);
-	log_info("link=%s state=%s->%s broker=%s:%u after_ms=%llu", c->config.name,
-		states[from].name, states[to].name, connection_broker(c)->host,
+	log_line(level_of(c, LOG_INFO), "link=%s state=%s->%s broker=%s:%u after_ms=%llu",
+		c->config.name, states[from].name, states[to].name, connection_broker(c)->host,
 		connection_broker(c)->port,
 		(unsigned long long)(now_us - c->since_mono_us) / 1000);
 	c->state = to;
 	c->since_mono_us = now_us;
+	if (to == CONNECTION_READY && c->ready_mono_us == 0)
+		c->ready_mono_us = now_us;
 	/* The handshake is over. A channel that opens later, or while we are blocked, has a
 	 * limit of its own. */
 	if (to == CONNECTION_READY || to == CONNECTION_BLOCKED)
@@ -105,10 +117,31 @@ static void become_down(struct connection *c)
 	timer_after(&c->stop, 0); /* brings on_stopped */
 }
 
-static void fail(struct connection *c, enum err err, uint16_t code, struct span why)
+static bool is_proven(const struct connection *c)
+{
+	return c->ready_mono_us != 0 &&
+	       clock_mono_us() - c->ready_mono_us >= c->config.proven_ms * 1000;
+}
+
+/* How long to wait after what was just lost. */
+static uint64_t next_wait_ms(struct connection *c)
 {
 	struct id dice;
 
+	id_make(&dice, 0);
+	uint64_t random = (uint64_t)dice.byte[15] << 8 | dice.byte[14];
+
+	if (transport_was_refused(c->transport)) {
+		c->refused_count++;
+		return backoff_next_ms(&c->refused_backoff, random);
+	}
+	if (is_proven(c))
+		backoff_reset(&c->backoff);
+	return backoff_next_ms(&c->backoff, random);
+}
+
+static void fail(struct connection *c, enum err err, uint16_t code, struct span why)
+{
 	if (c->state == CONNECTION_DOWN || c->state == CONNECTION_WAITING)
 		return;
 	if (c->state == CONNECTION_DRAINING) {
@@ -117,13 +150,12 @@ static void fail(struct connection *c, enum err err, uint16_t code, struct span 
 	}
 	c->counters.failed++;
 	amqp_fault_set(&c->fault, err, code, why);
-	hang_up(c, err);
-	id_make(&dice, 0);
-	uint64_t wait_ms = backoff_next_ms(
-		&c->backoff, (uint64_t)dice.byte[15] << 8 | dice.byte[14]);
+	uint64_t wait_ms = next_wait_ms(c);
 
-	log_warn("link=%s event=lost state=%s broker=%s:%u err=\"%s\" code=%u why=\"%s\" "
-		 "retry_ms=%llu",
+	hang_up(c, err);
+	log_line(level_of(c, LOG_WARN),
+		"link=%s event=lost state=%s broker=%s:%u err=\"%s\" code=%u why=\"%s\" "
+		"retry_ms=%llu",
 		c->config.name, states[c->state].name, connection_broker(c)->host,
 		connection_broker(c)->port, err_text(err), code, c->fault.text,
 		(unsigned long long)wait_ms);
@@ -270,9 +302,6 @@ static void take_method(struct connection *c, const struct method *m)
 	case CONNECTION_OPEN:
 		if (m->kind == METHOD_CONNECTION_OPEN_OK) {
 			c->counters.opened++;
-			/* Not sooner: with TLS 1.3 a refused certificate shows only after the
-			 * handshake, and a refused user only at the login. */
-			backoff_reset(&c->backoff);
 			channels_up(c);
 			return;
 		}
@@ -287,13 +316,17 @@ static void take_method(struct connection *c, const struct method *m)
 			amqp_fault_set(&c->fault, ERR_FULL, 0, m->text);
 			log_warn("link=%s event=blocked why=\"%s\"", c->config.name,
 				c->fault.text);
+			for (unsigned i = 0; i < c->channel_count; i++)
+				channel_block(c->channels[i]);
 			move(c, CONNECTION_BLOCKED);
 			return;
 		}
 		if (m->kind == METHOD_CONNECTION_UNBLOCKED) {
-			if (c->state == CONNECTION_BLOCKED)
-				move(c, has_all_channels(c) ? CONNECTION_READY
-							    : CONNECTION_CHANNELS);
+			if (c->state != CONNECTION_BLOCKED)
+				return;
+			for (unsigned i = 0; i < c->channel_count; i++)
+				channel_unblock(c->channels[i]);
+			move(c, has_all_channels(c) ? CONNECTION_READY : CONNECTION_CHANNELS);
 			return;
 		}
 		break;
@@ -389,7 +422,11 @@ static void on_bytes(void *arg, struct span bytes)
 
 static void on_connected(void *arg)
 {
-	move(arg, CONNECTION_TLS);
+	struct connection *c = arg;
+
+	c->refused_count = 0;
+	backoff_reset(&c->refused_backoff);
+	move(c, CONNECTION_TLS);
 }
 
 static void on_ready(void *arg)
@@ -417,6 +454,7 @@ static void dial(struct connection *c)
 	c->tries++;
 	c->frame_max = 0;
 	c->silent_beats = 0;
+	c->ready_mono_us = 0;
 	enum err err = transport_dial(c->loop, connection_broker(c), c->config.identity,
 		(c->tries - 1) / c->config.broker_count, &events, c, &c->transport);
 
@@ -443,7 +481,8 @@ static void on_limit(struct timer *timer)
 
 	switch (c->state) {
 	case CONNECTION_WAITING:
-		dial(c);
+		if (!c->is_held)
+			dial(c);
 		return;
 	case CONNECTION_DRAINING:
 		become_down(c);
@@ -500,6 +539,11 @@ static void on_beat(struct timer *timer)
 	timer_after(&c->beat, SEC_MS(c->heartbeat_s) / 2);
 }
 
+static uint64_t smaller(uint64_t a_ms, uint64_t b_ms)
+{
+	return a_ms < b_ms ? a_ms : b_ms;
+}
+
 /* ---- public ---- */
 
 const char *connection_state_name(const struct connection *c)
@@ -532,6 +576,8 @@ enum err connection_init(struct connection *c, struct loop *l,
 	buf_init(&c->in, IN_MAX_BYTES);
 	buf_init(&c->out, OUT_MAX_BYTES);
 	backoff_init(&c->backoff, config->retry_first_ms, config->retry_longest_ms);
+	backoff_init(&c->refused_backoff, smaller(config->retry_first_ms, REFUSED_LONGEST_MS),
+		smaller(config->retry_longest_ms, REFUSED_LONGEST_MS));
 	timer_init(&c->limit, l, on_limit);
 	timer_init(&c->beat, l, on_beat);
 	timer_init(&c->stop, l, on_stop);
@@ -571,7 +617,10 @@ void connection_start(struct connection *c)
 {
 	BUG_ON(c->state != CONNECTION_DOWN || c->on_stopped != NULL);
 	timer_cancel(&c->limit);
-	dial(c);
+	if (c->is_held)
+		move(c, CONNECTION_WAITING);
+	else
+		dial(c);
 }
 
 void connection_stop(struct connection *c, connection_stopped_fn on_stopped, void *arg)
@@ -585,8 +634,14 @@ void connection_stop(struct connection *c, connection_stopped_fn on_stopped, voi
 	timer_after(&c->stop, 0);
 }
 
-void connection_break(struct connection *c, enum err err, const char *why)
+void connection_hold(struct connection *c)
 {
-	if (c->state != CONNECTION_DRAINING)
-		fail_text(c, err, why);
+	c->is_held = true;
+}
+
+void connection_release(struct connection *c)
+{
+	c->is_held = false;
+	if (c->state == CONNECTION_WAITING && !c->limit.is_set)
+		timer_after(&c->limit, 0);
 }

@@ -19,7 +19,13 @@
 #include "loop/loop.h"
 #include "loop/timer.h"
 
-enum { CONNECTION_CHANNELS_MAX = 4, CONNECTION_BROKERS_MAX = 8 };
+enum {
+	CONNECTION_CHANNELS_MAX = 4,
+	CONNECTION_BROKERS_MAX = 8,
+	/* Ready for so long, a connection has shown that it works: its loss is waited for shortly
+	 * again. One that breaks sooner is tried less and less often. */
+	CONNECTION_PROVEN_MS = 5000,
+};
 
 /*            +-------------------------------------------------------------------+
  *            v                                                                   |
@@ -53,6 +59,7 @@ struct connection_config {
 	uint64_t handshake_timeout_ms;       /* from dialing until the channels are ready */
 	uint64_t retry_first_ms;
 	uint64_t retry_longest_ms;
+	uint64_t proven_ms; /* ready so long, the back-off begins anew: CONNECTION_PROVEN_MS */
 	uint16_t heartbeat_s; /* at most; the broker may ask for less */
 };
 
@@ -86,14 +93,19 @@ struct connection {
 	struct timer beat;  /* heartbeats */
 	struct timer stop;  /* does what connection_stop() asked for */
 	struct backoff backoff;
-	unsigned tries;        /* counts dials: picks broker and address */
-	uint32_t frame_max;    /* negotiated, bytes */
-	uint16_t heartbeat_s;  /* negotiated, never 0 */
-	bool has_sent;         /* since the last beat */
-	unsigned silent_beats; /* beats in a row without anything from the broker */
+	struct backoff
+		refused_backoff; /* after a refused dial, which does not count in the other */
+	unsigned refused_count;  /* dials in a row */
+	unsigned tries;          /* counts dials: picks broker and address */
+	bool is_held;            /* connection_hold() */
+	uint32_t frame_max;      /* negotiated, bytes */
+	uint16_t heartbeat_s;    /* negotiated, never 0 */
+	bool has_sent;           /* since the last beat */
+	unsigned silent_beats;   /* beats in a row without anything from the broker */
 	struct amqp_fault fault;
 	struct connection_counters counters;
 	uint64_t since_mono_us; /* of the present state */
+	uint64_t ready_mono_us; /* when it was ready first, since the last dial; 0 = not yet */
 };
 
 /* Takes:   everything in config is borrowed until connection_fini().
@@ -119,9 +131,10 @@ void connection_start(struct connection *c);
  *          Idempotent: only the first on_stopped counts. */
 void connection_stop(struct connection *c, connection_stopped_fn on_stopped, void *arg);
 
-/* Gives the present connection up and dials again after the back-off. Fires nothing when DOWN,
- * WAITING or DRAINING. Not from inside a channel's callback. */
-void connection_break(struct connection *c, enum err err, const char *why);
+/* No dial begins between these two; what is up or on its way stays so. A dial that was due
+ * meanwhile begins with the release. Both may be called at any time, and again. */
+void connection_hold(struct connection *c);
+void connection_release(struct connection *c);
 
 static inline bool connection_is_ready(const struct connection *c)
 {

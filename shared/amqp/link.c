@@ -4,12 +4,24 @@
 
 #include "base/bug.h"
 
+/* Whoever consumes will want to answer: nothing is consumed before that is possible. */
+static void let_consume(struct link *k)
+{
+	enum connection_state state = k->publish.state;
+
+	if (state == CONNECTION_READY || state == CONNECTION_BLOCKED)
+		connection_release(&k->consume);
+	else
+		connection_hold(&k->consume);
+}
+
 static void on_connection_change(void *arg, struct connection *c)
 {
 	struct link *k = arg;
 	bool is_ready = link_is_ready(k);
 
-	(void)c;
+	if (c == &k->publish)
+		let_consume(k);
 	if (is_ready == k->was_ready)
 		return;
 	k->was_ready = is_ready;
@@ -38,6 +50,7 @@ enum err link_init(struct link *k, struct loop *l, const struct link_config *con
 		.handshake_timeout_ms = config->handshake_timeout_ms,
 		.retry_first_ms = config->retry_first_ms,
 		.retry_longest_ms = config->retry_longest_ms,
+		.proven_ms = CONNECTION_PROVEN_MS,
 		.heartbeat_s = config->heartbeat_s,
 	};
 	enum err err = connection_init(&k->publish, l, &each, on_connection_change, k);
@@ -57,8 +70,9 @@ void link_fini(struct link *k)
 
 void link_start(struct link *k)
 {
-	connection_start(&k->publish);
+	connection_hold(&k->consume);
 	connection_start(&k->consume);
+	connection_start(&k->publish);
 }
 
 static void on_connection_stopped(void *arg, struct connection *c)

@@ -2,7 +2,8 @@
  * together.
  *
  * A broker in an alarm stops reading from connections that publish; on a pair of their own,
- * what is consumed goes on meanwhile.
+ * what is consumed goes on meanwhile. The consuming one is dialed when the publishing one is ready,
+ * so that whatever comes can be answered.
  * Layer: amqp. Uses: base, loop, connection. Thread: the loop's. */
 #ifndef SALLYPORT_AMQP_LINK_H
 #define SALLYPORT_AMQP_LINK_H

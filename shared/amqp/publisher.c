@@ -147,10 +147,13 @@ static void on_oldest_due(struct timer *timer)
 	struct publisher *p = container_of(timer, struct publisher, oldest);
 
 	BUG_ON(p->first_tag == p->next_tag);
-	uint64_t now_ms = uv_now(&timer->loop->uv);
-	const struct publish *oldest = *slot(p, p->first_tag);
+	const struct channel *ch = &p->channel;
+	uint64_t waits_from_ms = (*slot(p, p->first_tag))->sent_at_ms;
 
-	if (now_ms - oldest->sent_at_ms >= p->config.confirm_timeout_ms) {
+	if (waits_from_ms < ch->unblocked_at_ms)
+		waits_from_ms = ch->unblocked_at_ms;
+	if (!ch->is_blocked &&
+		uv_now(&timer->loop->uv) - waits_from_ms >= p->config.confirm_timeout_ms) {
 		p->channel.host.on_broken(p->channel.host.arg, ERR_TIMEOUT,
 			"a publish was not confirmed in time");
 		return;

@@ -31,9 +31,11 @@ struct publisher_config {
 	const char *name; /* for log and status: call, send, reply, push */
 	const char *exchange;
 	const char *routing_key;
-	unsigned window;             /* unconfirmed at most; 0 = no confirms, fire and forget */
-	uint64_t confirm_timeout_ms; /* an older one means that the connection is dead */
-	size_t backlog_max_bytes;    /* bytes not taken by the network, before put refuses */
+	unsigned window; /* unconfirmed at most; 0 = no confirms, fire and forget */
+	uint64_t
+		confirm_timeout_ms; /* an older one means that the connection is dead; stands still
+					while the broker blocks us, begins anew when it ends */
+	size_t backlog_max_bytes; /* bytes not taken by the network, before put refuses */
 };
 
 struct publisher_counters {

@@ -33,6 +33,7 @@ struct transport {
 	bool is_resolving;  /* libuv holds us */
 	bool is_tcp_open;   /* libuv holds us */
 	bool is_writing;    /* `sending` belongs to libuv */
+	bool was_refused;   /* ECONNREFUSED */
 	struct buf sending; /* what the kernel did not take at once */
 	struct buf waiting; /* what came after it */
 	struct transport_address address;
@@ -264,6 +265,7 @@ static void on_connect(uv_connect_t *request, int status)
 	if (t->state != TRANSPORT_CONNECTING)
 		return;
 	if (status != 0) {
+		t->was_refused = status == UV_ECONNREFUSED;
 		fail_uv(t, "connect", status);
 		return;
 	}
@@ -390,6 +392,11 @@ enum err transport_write(struct transport *t, struct span bytes)
 bool transport_is_writing(const struct transport *t)
 {
 	return t->is_writing;
+}
+
+bool transport_was_refused(const struct transport *t)
+{
+	return t->was_refused;
 }
 
 void transport_close(struct transport *t)

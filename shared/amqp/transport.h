@@ -56,6 +56,10 @@ WARN_UNUSED enum err transport_write(struct transport *t, struct span bytes);
 /* True while an earlier write still waits for the kernel: better gather than write more. */
 bool transport_is_writing(const struct transport *t);
 
+/* True once a host answered that nobody listens there: asking again costs nothing, and may soon be
+ * worth it. */
+bool transport_was_refused(const struct transport *t);
+
 /* No event fires after this; memory and descriptor go when libuv lets go of them. NULL is fine.
  */
 void transport_close(struct transport *t);

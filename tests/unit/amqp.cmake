@@ -1,13 +1,14 @@
-# The wire by hand, a channel without a connection, a loop with a deadline.
+# The wire by hand, a channel without a connection, a loop with a deadline, a broker that is played.
 add_library(amqp_rig STATIC
 	${CMAKE_CURRENT_LIST_DIR}/amqp_wire.c
 	${CMAKE_CURRENT_LIST_DIR}/amqp_stage.c
 	${CMAKE_CURRENT_LIST_DIR}/amqp_rig.c
-	${CMAKE_CURRENT_LIST_DIR}/amqp_world.c)
+	${CMAKE_CURRENT_LIST_DIR}/amqp_world.c
+	${CMAKE_CURRENT_LIST_DIR}/amqp_play.c)
 target_include_directories(amqp_rig PUBLIC ${CMAKE_CURRENT_LIST_DIR})
-target_link_libraries(amqp_rig PUBLIC amqp PkgConfig::CHECK)
+target_link_libraries(amqp_rig PUBLIC amqp testlib PkgConfig::CHECK)
 
-foreach(room codec channel publisher consumer connection tls)
+foreach(room codec channel publisher consumer connection outage silence hostile tls)
 	unit_test(NAME amqp_${room} SOURCES amqp_${room}_test.c LIBS amqp_rig testlib OpenSSL::SSL
 		TIMEOUT 300)
 endforeach()

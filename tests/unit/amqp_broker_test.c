@@ -843,7 +843,7 @@ START_TEST(a_link_that_loses_one_of_its_connections_is_not_ready_until_it_is_bac
 	connection_add(&pair.consume, &w.sub.channel);
 	link_start(&pair);
 	must_reach(&w.stage, is_pair_ready, NULL, SOON_MS);
-	connection_break(&pair.consume, ERR_LINK, "test");
+	w.sub.channel.host.on_broken(w.sub.channel.host.arg, ERR_LINK, "test");
 	ck_assert(!link_is_ready(&pair));
 	must_serve(); /* the other one goes on */
 	must_reach(&w.stage, is_pair_ready, NULL, SOON_MS);

@@ -194,6 +194,25 @@ START_TEST(a_broker_that_never_answers_breaks_the_connection)
 }
 END_TEST
 
+START_TEST(a_broker_that_blocks_owes_no_answer)
+{
+	rig_up(&rig);
+	channel_block(&ch);
+	timer_after(&ch.timer, 0); /* the 10 s are over */
+	stage_pass(&rig.stage, 5);
+	ck_assert_uint_eq(rig.breaks, 0);
+	timer_after(&ch.timer, 1000);
+	channel_unblock(&ch); /* they begin anew */
+	ck_assert_uint_gt(ch.timer.due_at_ms, uv_now(&ch.timer.loop->uv) + 5000);
+	timer_after(&ch.timer, 0);
+	stage_pass(&rig.stage, 5);
+	ck_assert_uint_eq(rig.breaks, 1);
+	channel_block(&ch);
+	channel_down(&ch, ERR_LINK); /* the next connection is not blocked */
+	ck_assert(!ch.is_blocked);
+}
+END_TEST
+
 START_TEST(a_channel_that_serves_waits_for_nothing)
 {
 	must_be_ready();
@@ -585,6 +604,7 @@ int main(void)
 	tcase_add_test(opening, only_open_ok_opens);
 	tcase_add_test(opening, a_channel_that_is_down_takes_nothing);
 	tcase_add_test(opening, a_broker_that_never_answers_breaks_the_connection);
+	tcase_add_test(opening, a_broker_that_blocks_owes_no_answer);
 	tcase_add_test(opening, a_channel_that_serves_waits_for_nothing);
 	tcase_add_test(closing, a_channel_that_the_broker_closes_comes_back_by_itself);
 	tcase_add_test(closing, a_channel_that_is_closed_again_and_again_waits_longer);

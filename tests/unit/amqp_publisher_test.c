@@ -565,6 +565,25 @@ START_TEST(a_publish_that_is_young_is_waited_for)
 }
 END_TEST
 
+START_TEST(while_the_broker_blocks_no_confirm_is_late)
+{
+	must_be_ready();
+	pub.config.confirm_timeout_ms = 50;
+	must_put(0, 1);
+	channel_block(&pub.channel);
+	stage_pass(&rig.stage, 80);
+	timer_after(&pub.oldest, 0);
+	stage_pass(&rig.stage, 5);
+	ck_assert_uint_eq(rig.breaks, 0);
+	channel_unblock(&pub.channel);
+	timer_after(&pub.oldest, 0);
+	stage_pass(&rig.stage, 5);
+	ck_assert_uint_eq(rig.breaks, 0); /* its time begins anew */
+	must_reach(&rig.stage, is_broken, NULL, 3000);
+	ck_assert_int_eq(rig.broken, ERR_TIMEOUT);
+}
+END_TEST
+
 /* ---- without confirms ---- */
 
 static void set_up_without_confirms(void)
@@ -702,6 +721,7 @@ int main(void)
 	tcase_add_test(losses, losing_the_channel_from_within_on_done_settles_the_rest_once);
 	tcase_add_test(time, a_publish_that_is_never_confirmed_breaks_the_connection);
 	tcase_add_test(time, a_publish_that_is_young_is_waited_for);
+	tcase_add_test(time, while_the_broker_blocks_no_confirm_is_late);
 	tcase_add_test(bare, without_confirms_a_publish_is_done_when_it_is_sent);
 	tcase_add_test(bare, only_what_is_confirmed_is_mandatory);
 	tcase_add_test(anything, mutants_of_confirms_and_returns_are_taken_or_refused);

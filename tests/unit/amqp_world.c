@@ -99,6 +99,7 @@ void world_init(struct world *w, enum world_lanes lanes)
 		.handshake_timeout_ms = 5000,
 		.retry_first_ms = 1,
 		.retry_longest_ms = 20,
+		.proven_ms = CONNECTION_PROVEN_MS,
 		.heartbeat_s = 10,
 	};
 	ck_assert_int_eq(publisher_init(&w->pub, &w->stage.loop, &pub), ERR_OK);

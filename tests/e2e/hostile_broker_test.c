@@ -12,6 +12,7 @@ enum { BYTES_MAX = 4 * 1024 * 1024, QUIET_MS = 30, END_MS = 5000 };
 
 static struct answer answer;
 static struct fakebroker fake;
+static struct fakebroker other_fake; /* of the node, where both daemons are attacked at once */
 
 /* Our own authority: the fake broker's certificate, and identities that it accepts. */
 static void must_make_identities(enum pki_use broker_use)
@@ -30,19 +31,24 @@ static void must_make_identities(enum pki_use broker_use)
 		app_user);
 }
 
-static void must_start_fake(fake_script script, void *arg)
+static void must_start_one(struct fakebroker *b, fake_script script, void *arg)
 {
 	char certificate[128];
 	char key[128];
 
 	must_format(certificate, sizeof certificate, "%s/broker.pem", passage.folder);
 	must_format(key, sizeof key, "%s/broker.key", passage.folder);
-	must_fakebroker_start(&fake, script, arg, passage.ca, certificate, key);
-	passage.ports[0] = fake.port;
+	must_fakebroker_start(b, script, arg, passage.ca, certificate, key);
+	passage.ports[0] = b->port;
 	/* A channel with nothing to set up says its first word with a heartbeat. */
 	must_passage_configure(&passage,
 		"border.retry_longest = 50ms\nborder.handshake_timeout = 1s\n"
 		"border.heartbeat = 1\n");
+}
+
+static void must_start_fake(fake_script script, void *arg)
+{
+	must_start_one(&fake, script, arg);
 }
 
 static unsigned attack_count(void)
@@ -85,33 +91,27 @@ static void attack_in_turn(struct fake *f, void *arg)
 		(void)fake_serve(f);
 }
 
-START_TEST(no_bytes_of_a_hostile_broker_stop_the_agent)
+static void must_have_survived(struct daemon *d, struct fakebroker *b, const char *socket_path)
 {
-	must_make_identities(PKI_SERVER);
-	must_start_fake(attack_in_turn, NULL);
-	must_daemon_start(&passage.agent);
-	must_fakebroker_accept(&fake, attack_count() * FAKE_STAGES + 2, 60000);
-	must_status_become(passage.web_socket, "\"ready\":true", 5000);
-	must_get(passage.web_socket, "/livez", &answer);
+	must_fakebroker_accept(b, attack_count() * FAKE_STAGES + 2, 80000);
+	must_status_become(socket_path, "\"ready\":true", 5000);
+	must_get(socket_path, "/livez", &answer);
 	expect_status(&answer, 200);
 	if (!must_is_sanitized())
-		ck_assert_uint_le(must_daemon_rss_kib(&passage.agent), 32 * 1024);
-	must_daemon_stop(&passage.agent);
-	must_fakebroker_stop(&fake);
+		ck_assert_uint_le(must_daemon_rss_kib(d), 32 * 1024);
+	must_daemon_stop(d);
+	must_fakebroker_stop(b);
 }
-END_TEST
 
-START_TEST(no_bytes_of_a_hostile_broker_stop_the_node)
+START_TEST(no_bytes_of_a_hostile_broker_stop_a_daemon)
 {
 	must_make_identities(PKI_SERVER);
-	must_start_fake(attack_in_turn, NULL);
+	must_start_one(&fake, attack_in_turn, NULL);
+	must_daemon_start(&passage.agent);
+	must_start_one(&other_fake, attack_in_turn, NULL);
 	must_daemon_start(&passage.node);
-	must_fakebroker_accept(&fake, attack_count() * FAKE_STAGES + 2, 60000);
-	must_status_become(passage.app_socket, "\"ready\":true", 5000);
-	if (!must_is_sanitized())
-		ck_assert_uint_le(must_daemon_rss_kib(&passage.node), 32 * 1024);
-	must_daemon_stop(&passage.node);
-	must_fakebroker_stop(&fake);
+	must_have_survived(&passage.agent, &fake, passage.web_socket);
+	must_have_survived(&passage.node, &other_fake, passage.app_socket);
 	ck_assert_uint_eq(handler_count(&passage.handler), 0);
 }
 END_TEST
@@ -200,15 +200,47 @@ START_TEST(a_send_that_the_broker_refuses_is_not_accepted)
 }
 END_TEST
 
+static void ignore_every_publish(struct fake *f, void *arg)
+{
+	(void)arg;
+	f->ignores = true;
+	(void)fake_serve(f);
+}
+
+/* The fate of a send becomes known, or not, after its caller was told that time is over: of one
+ * without a key nothing is left by then, one with a key is still remembered. */
+START_TEST(a_send_that_timed_out_before_its_link_is_lost_is_only_noted)
+{
+	must_make_identities(PKI_SERVER);
+	must_start_fake(ignore_every_publish, NULL);
+	must_passage_configure(&passage, "send.timeout = 100ms\n");
+	must_daemon_start(&passage.agent);
+	must_status_become(passage.web_socket, "\"ready\":true", 5000);
+	must_send(passage.web_socket, "note.leave", "{}", &answer);
+	expect_problem(&answer, 504, "deadline-exceeded");
+	ck_assert(http_ask(passage.web_socket, "POST", "/v1/send/note.leave",
+		"Idempotency-Key: k1\r\n", "{}", END_MS, &answer));
+	expect_problem(&answer, 504, "deadline-exceeded");
+	must_fakebroker_stop(&fake);
+	expect_log(
+		&passage.agent, "event=confirm-late err=\"peer unreachable or lost\"", END_MS);
+	expect_log(
+		&passage.agent, "event=refused-late err=\"peer unreachable or lost\"", END_MS);
+	must_get(passage.web_socket, "/livez", &answer);
+	expect_status(&answer, 200);
+	must_daemon_stop(&passage.agent);
+}
+END_TEST
+
 TCase *hostile_broker_case(void)
 {
 	TCase *t = e2e_case("hostile_broker", 90);
 
-	tcase_add_test(t, no_bytes_of_a_hostile_broker_stop_the_agent);
-	tcase_add_test(t, no_bytes_of_a_hostile_broker_stop_the_node);
+	tcase_add_test(t, no_bytes_of_a_hostile_broker_stop_a_daemon);
 	tcase_add_test(t, a_broker_that_sends_byte_by_byte_is_understood);
 	tcase_add_test(t, a_broker_cut_off_after_any_byte_is_only_tried_again);
 	tcase_add_test(t, a_broker_with_a_certificate_for_elsewhere_is_not_spoken_to);
 	tcase_add_test(t, a_send_that_the_broker_refuses_is_not_accepted);
+	tcase_add_test(t, a_send_that_timed_out_before_its_link_is_lost_is_only_noted);
 	return t;
 }

@@ -830,7 +830,7 @@ static void put_consumer_tag(struct buf *b, const struct fake_frame *frame)
 /* The content of the publish still follows; its confirm may come before it. */
 static void put_confirm(struct fake *f, struct buf *b, uint16_t channel)
 {
-	if (channel >= FAKE_CHANNELS || !f->confirms[channel])
+	if (channel >= FAKE_CHANNELS || !f->confirms[channel] || f->ignores)
 		return;
 	f->tags[channel]++;
 	if (f->refuses)

@@ -67,6 +67,7 @@ struct fake {
 	bool is_broken;
 	unsigned slot;
 	bool refuses; /* nacks what is published, instead of acking it */
+	bool ignores; /* neither acks nor nacks it */
 	bool confirms[FAKE_CHANNELS];
 	uint64_t tags[FAKE_CHANNELS]; /* of the last publish, where it confirms */
 };

@@ -17,10 +17,22 @@ static bool run_turns(struct loop *l)
 	return did_any;
 }
 
+static void on_unfinished(uv_idle_t *handle)
+{
+	(void)handle; /* that it is active is enough: the loop polls without waiting */
+}
+
 static void on_before_sleep(uv_prepare_t *handle)
 {
-	for (int pass = 0; pass < PASSES_MAX && run_turns(handle->data); pass++)
-		;
+	struct loop *l = handle->data;
+	bool has_more = true;
+
+	for (int pass = 0; pass < PASSES_MAX && has_more; pass++)
+		has_more = run_turns(l);
+	if (has_more)
+		uv_idle_start(&l->unfinished, on_unfinished);
+	else
+		uv_idle_stop(&l->unfinished);
 }
 
 static void on_after_poll(uv_check_t *handle)
@@ -77,6 +89,7 @@ enum err loop_init(struct loop *l)
 	uv_check_init(&l->uv, &l->after_poll);
 	uv_timer_init(&l->uv, &l->alarm);
 	uv_idle_init(&l->uv, &l->at_once);
+	uv_idle_init(&l->uv, &l->unfinished);
 	l->before_sleep.data = l;
 	l->after_poll.data = l;
 	l->alarm.data = l;
@@ -108,6 +121,7 @@ void loop_fini(struct loop *l)
 	uv_close((uv_handle_t *)&l->after_poll, NULL);
 	uv_close((uv_handle_t *)&l->alarm, NULL);
 	uv_close((uv_handle_t *)&l->at_once, NULL);
+	uv_close((uv_handle_t *)&l->unfinished, NULL);
 	for (unsigned i = 0; i < l->signal_count; i++)
 		uv_close((uv_handle_t *)&l->signals[i], NULL);
 	uv_run(&l->uv, UV_RUN_DEFAULT);

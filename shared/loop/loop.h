@@ -41,6 +41,7 @@ struct loop {
 	uv_check_t after_poll;     /* after the poll's callbacks */
 	uv_timer_t alarm;          /* for the earliest of `timers` */
 	uv_idle_t at_once;         /* instead of it, when that is due already */
+	uv_idle_t unfinished;      /* keeps the loop awake for turns that have more to do */
 	uv_signal_t signals[LOOP_MAX_SIGNALS];
 	loop_signal_fn signal_fn[LOOP_MAX_SIGNALS];
 	void *signal_arg[LOOP_MAX_SIGNALS];

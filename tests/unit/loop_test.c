@@ -430,6 +430,34 @@ START_TEST(a_turn_that_is_never_content_lets_the_loop_poll)
 }
 END_TEST
 
+/* A step at a time, always asking for more. */
+static bool on_turn_take_one(struct turn *t)
+{
+	struct gatherer *g = container_of(t, struct gatherer, turn);
+
+	if (g->waiting == 0)
+		return false;
+	g->waiting--;
+	g->done++;
+	if (g->waiting == 0)
+		loop_stop(&loop);
+	return true;
+}
+
+START_TEST(a_turn_with_much_to_do_is_not_slept_over)
+{
+	gatherer = (struct gatherer){ .waiting = 1000 };
+	loop_turn_add(&loop, &gatherer.turn, on_turn_take_one);
+	timer_after(&end, 10000); /* nothing else would wake the loop */
+	uint64_t began_ms = uv_hrtime() / 1000000;
+
+	loop_run(&loop);
+	ck_assert_int_eq(gatherer.done, 1000);
+	ck_assert_uint_lt(uv_hrtime() / 1000000 - began_ms, 5000);
+	loop_turn_drop(&gatherer.turn);
+}
+END_TEST
+
 START_TEST(a_turn_may_drop_itself)
 {
 	struct gatherer one = { 0 };
@@ -727,6 +755,7 @@ int main(void)
 	tcase_add_test(
 		turns, what_many_timers_of_one_turn_left_is_done_once_before_the_loop_sleeps);
 	tcase_add_test(turns, what_a_socket_left_is_done_before_the_loop_sleeps_too);
+	tcase_add_test(turns, a_turn_with_much_to_do_is_not_slept_over);
 	tcase_add_test(turns, a_turn_may_drop_itself);
 	tcase_add_test(turns, what_a_turn_makes_for_an_earlier_one_is_not_slept_over);
 	tcase_add_test(turns, a_turn_that_is_never_content_lets_the_loop_poll);

@@ -80,9 +80,9 @@ static enum err run(const struct program *p, const struct site *site, int ready_
 	if (err != ERR_OK)
 		return err;
 	err = p->run(p->config, site, ready_fd);
-	/* Whoever failed may have had no word for it. */
+	/* Most have said more before; who had no word for it is known by this line at least. */
 	if (err != ERR_OK)
-		log_error("event=failed err=\"%s\"", err_text(err));
+		log_warn("event=failed err=\"%s\"", err_text(err));
 	/* The config was fine: whatever it was, another try may go better. */
 	return err == ERR_INPUT ? ERR_IO : err;
 }

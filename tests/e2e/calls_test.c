@@ -98,6 +98,15 @@ START_TEST(what_a_handler_does_wrong_has_a_name)
 		h, &(struct handler_rule){ .act = HANDLER_ANSWER, .body = "{\"no\":json}" });
 	must_call(passage.web_socket, "quote.price", "{}", &answer);
 	expect_problem(&answer, 502, "handler-failed");
+	/* No answer follows a change of protocol; nobody waits for one until the deadline. */
+	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_ANSWER, .status = 101 });
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 502, "handler-failed");
+	ck_assert_uint_le(answer.took_us, 2 * 1000 * 1000);
+	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_ANSWER, .status = 199 });
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 502, "handler-failed");
+	ck_assert_uint_le(answer.took_us, 2 * 1000 * 1000);
 	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_ANSWER, .status = 400 });
 	must_call(passage.web_socket, "quote.price", "{}", &answer);
 	expect_problem(&answer, 422, "refused");
@@ -105,7 +114,7 @@ START_TEST(what_a_handler_does_wrong_has_a_name)
 	must_call(passage.web_socket, "quote.price", "{}", &answer);
 	expect_problem(&answer, 503, "overloaded");
 	/* Nothing was run twice: a call is not repeated behind the caller's back. */
-	ck_assert_uint_eq(handler_count(h), 8);
+	ck_assert_uint_eq(handler_count(h), 10);
 	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_ECHO });
 	expect_crossing(&passage);
 }

@@ -132,7 +132,7 @@ START_TEST(a_second_daemon_on_the_same_socket_does_not_start)
 	must_daemon_launch(&other);
 	ck_assert_int_eq(must_daemon_end(&other, END_MS), 111);
 	daemon_allow_error(&passage.agent, "web.sock");
-	daemon_allow_error(&passage.agent, "event=exit");
+	daemon_allow_error(&passage.agent, "event=failed");
 	expect_crossing(&passage);
 }
 END_TEST

@@ -129,19 +129,21 @@ static void on_impatient(struct timer *timer)
 static void answer(const struct errand *e, struct http_request *rq, struct span body)
 {
 	struct id_text id = id_format(&e->id);
-	struct raw_seconds seconds = raw_retry_after(e->retry_after_ms);
-	struct http_header headers[] = {
-		{ .name = "Sallyport-Id", .value = id.at },
-		{ .name = "Retry-After", .value = seconds.at },
-	};
+	struct raw_seconds seconds;
+	struct http_header headers[2] = { { .name = "Sallyport-Id", .value = id.at } };
 	struct http_answer answer = {
 		.status = e->status,
 		.content_type = e->content_type,
 		.body = body,
 		.headers = headers,
-		.header_count = e->retry_after_ms > 0 ? 2 : 1,
+		.header_count = 1,
 	};
 
+	if (e->retry_after_ms > 0) {
+		seconds = raw_retry_after(e->retry_after_ms);
+		headers[answer.header_count++] =
+			(struct http_header){ .name = "Retry-After", .value = seconds.at };
+	}
 	http_request_answer(rq, &answer);
 }
 

@@ -41,6 +41,24 @@ absolute() {
 	realpath -ms -- "$1"
 }
 
+# is_text TEXT - is this one line of UTF-8 without control characters: what may stand in a config file, a message?
+is_text() {
+	[[ $1 != *[[:cntrl:]]* ]] && iconv -f UTF-8 -t UTF-8 <<<"$1" >/dev/null 2>&1
+}
+
+# folder_trouble PATH - prints why a broker could not live in a folder of this name; fails if it could. Its scripts
+# evaluate what is quoted, Erlang takes the rest for patterns, lists and escapes.
+folder_trouble() {
+	local bad=$'\'"\\`*?[]{}:' whole found
+	whole=$1$(absolute "$1")
+	if ! is_text "$whole"; then
+		echo 'it has a line break, another control character or broken UTF-8'
+	else
+		found=${whole//[^"$bad"]/}
+		[[ -n $found ]] && printf 'it has %s, which RabbitMQ does not get along with\n' "${found:0:1}"
+	fi
+}
+
 # is_name TEXT - is this a name of a host or node: what fits into a certificate's name, a regex, a path?
 is_name() {
 	[[ $1 =~ ^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$ ]]
@@ -71,6 +89,36 @@ wait_until() {
 		read -rt 0.03 -u "$turn" || true
 	done
 	exec {turn}<&-
+}
+
+# attend COMMAND... - runs COMMAND, the status is its own. bash hears a signal only between two commands, but `wait` it
+# leaves at once: so a script with traps runs long commands this way. COMMAND gets a session of its own, so that the
+# signal of a terminal comes to this script alone, which decides what ends when.
+attended=''
+attend() {
+	local status=0
+	setsid "$@" </dev/null &
+	attended=$!
+	wait "$attended" || status=$?
+	attended=''
+	return "$status"
+}
+
+# attend_end - ends what attend runs, and returns when it is gone. Nothing there is fine.
+attend_end() {
+	[[ -n $attended ]] || return 0
+	kill -TERM -- "-$attended" 2>/dev/null || true
+	while kill -0 "$attended" 2>/dev/null; do
+		wait "$attended" 2>/dev/null || true
+	done
+	attended=''
+}
+
+# exit_on_signals - SIGHUP, SIGINT, SIGTERM end the script by way of its EXIT trap, with 128 and their number.
+exit_on_signals() {
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
 }
 
 # write_file MODE PATH - stdin becomes PATH in one step: readers see the old file or the new one, never half of it.

@@ -15,7 +15,7 @@ proc_started_at() {
 }
 
 # proc_spawn PIDFILE LOGFILE COMMAND... - runs COMMAND in a session of its own, with no open files but its log
-# and those in PROC_KEEP_FDS, and writes PIDFILE.
+# and those in PROC_KEEP_FDS. It writes PIDFILE before it begins, so that nobody who is interrupted here loses it.
 proc_spawn() {
 	local pidfile=$1 logfile=$2 pid
 	shift 2
@@ -26,11 +26,18 @@ proc_spawn() {
 				eval "exec $fd>&-" 2>/dev/null || true
 			fi
 		done
+		pid=$BASHPID # a pipeline has others
+		write_file 0644 "$pidfile" <<<"$pid $(proc_started_at "$pid")"
 		exec setsid "$@"
 	) </dev/null >>"$logfile" 2>&1 &
 	pid=$!
 	disown "$pid" 2>/dev/null || true
-	printf '%s %s\n' "$pid" "$(proc_started_at "$pid" || echo 0)" | write_file 0644 "$pidfile"
+	wait_until 10 proc_is_spawned "$pidfile" "$pid"
+}
+
+proc_is_spawned() {
+	local pid
+	{ read -r pid _ <"$1" && [[ $pid == "$2" ]]; } 2>/dev/null || ! kill -0 "$2" 2>/dev/null
 }
 
 # proc_spawn_ready PIDFILE LOGFILE SECONDS COMMAND... - the same for a program that takes --ready-fd: returns when it has

@@ -30,6 +30,11 @@ check 'no folder is exit 2' exits 2 "$repo/scripts/broker" up
 check 'an unknown command is exit 2' exits 2 broker dance
 check 'a bad host name is exit 2' exits 2 broker up --hosts 'web1,We_b'
 check 'a bad port is exit 2' exits 2 broker up --port 80x
+for odd in "it's" 'a"b' $'a\nb' $'a\n' 'a:b' 'a[b' 'a\b' 'a*'; do
+	check "the folder $(printf %q "$odd") is refused at once" says 'choose another folder' \
+		"$repo/scripts/broker" up --dir "$work/$odd"
+done
+check 'with exit 2' exits 2 "$repo/scripts/broker" up --dir "$work/it's"
 check 'a broker that never was is exit 1' exits 1 broker status
 check 'to end what never was is fine' broker down
 python3 - >"$work/taken" <<'PYTHON' &
@@ -45,6 +50,16 @@ check "a port that somebody else holds is told" says 'somebody else holds' \
 check 'and nothing is left' same '' "$(pgrep -f "$work/third" || true)"
 kill %1
 check 'nothing of all that made a folder' not test -e "$dir"
+
+# begun - has its Erlang machine been started?
+begun() {
+	[[ -s $work/third/server/broker.pid ]]
+}
+check 'a start is interrupted' interrupt 20 begun "$repo/scripts/broker" up --dir "$work/third"
+check 'nothing of it runs' same '' "$(pgrep -f "$work/third" || true)"
+check 'nor its port mapper' not port_answers "$(cut -d' ' -f3 "$work/third/server/ports")"
+check 'and it can be started then' "$repo/scripts/broker" start --dir "$work/third"
+check 'and ended' "$repo/scripts/broker" down --purge --dir "$work/third"
 
 # Life -------------------------------------------------------------------------------------------------------------
 
@@ -205,9 +220,23 @@ check 'and the nodes may serve it' same yes "$(may app.app2.g1 border.late queue
 check 'it is removed again' broker remove-host late
 check 'with its user' says not_found broker ctl eval 'rabbit_auth_backend_internal:lookup_user(<<"web.late.g1">>)'
 check 'to remove what is not there is exit 1' exits 1 broker remove-host late
+long=$(printf 'x%.0s' {1..65})
+check 'a name too long for a certificate is exit 2' exits 2 broker cert fine "$long"
+check 'and says how long it may be' says 'at most 64 long' broker cert "$long"
+check 'and nothing is made of the others' not test -e "$certs/fine.pem"
+check 'a host name too long is refused' exits 2 broker add-host "${long:0:41}"
+
+# rabbitmqctl's own status, sysexits.h has the names
+check 'ctl: no such command' exits 64 broker ctl dance
+check 'ctl: no such user' exits 67 broker ctl delete_user nobody
+check 'ctl: its options are its own' says '--formatter' broker ctl list_vhosts --help
+check 'ctl eval: done' exits 0 broker ctl eval '1 + 1'
+check 'ctl eval: nonsense' exits 64 broker ctl eval '1 +'
+check 'ctl eval: an error' exits 69 broker ctl eval 'error(oh)'
 
 check 'SIGKILL ends it' broker kill
 check 'it is gone' proc_is_gone "$dir/server/broker.pid"
+check 'ctl eval: nobody there' exits 69 broker ctl eval '1 + 1'
 check 'status says so' exits 1 broker status
 check 'it starts again' broker start
 check 'on the same port' same "$port" "$(value BROKER_PORT)"

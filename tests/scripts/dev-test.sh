@@ -52,6 +52,32 @@ check 'a folder too deep for sockets is told before anything starts' says 'choos
 	"$repo/scripts/dev" up --dir "$long"
 check 'and nothing started' not test -e "$long/broker"
 check 'a contract that is not there is told' says 'no contract to read' dev up --contract "$work/none.yaml"
+for odd in "it's" 'a"b' $'a\nb' 'a #b'; do
+	check "the folder $(printf %q "$odd") is refused" exits 2 "$repo/scripts/dev" up --dir "$work/$odd"
+done
+check 'a contract with a line break in its name is refused' exits 2 dev up --contract $'a\nhandlers = b'
+check 'handlers with a line break in their name are refused' exits 2 dev up --handlers $'unix:/a\nnode = b'
+check 'a spare with a name too long is refused' says 'at most 40 long' dev up --spare "$(printf 'x%.0s' {1..41})"
+cat >"$work/wrong.yaml" <<'YAML'
+site: wrong
+operations:
+  stock.left: {kind: call, deadline: soon}
+YAML
+check 'a mistake in the contract is told with its line' says "$work/wrong.yaml:3:" dev up --contract "$work/wrong.yaml"
+check 'as a no' exits 1 dev up --contract "$work/wrong.yaml"
+check 'nothing of all that made a folder' not test -e "$dir"
+SALLYPORT_RABBITMQ=$work/none check 'a broker that cannot start is a no' exits 1 dev up
+check 'that leaves no empty folder' same '' "$(find "$dir" -type d -empty)"
+check 'and nothing that runs' same '' "$(pgrep -f "$dir/" || true)"
+check 'and can be removed' dev down --purge
+check 'without a trace' not test -e "$dir"
+# begun - is the broker on its way?
+begun() {
+	[[ -s $dir/broker/server/broker.pid ]]
+}
+check 'SIGINT to it alone ends it' interrupt 20 begun "$repo/scripts/dev" up --dir "$dir"
+check 'and what it began' same '' "$(pgrep -f "$dir/" || true)"
+check 'and leaves nothing behind' not test -e "$dir"
 
 # Up ---------------------------------------------------------------------------------------------------------------
 
@@ -117,8 +143,13 @@ check 'and starts' dev start agent
 check 'and is of use' wait_until 3 is_answered
 check 'the broker is killed' dev kill broker
 check 'a call is a named error at once' says border-unavailable call "$TWO_ANCHORS"
+check 'the exit status of rabbitmqctl is passed on' exits 69 dev broker ctl status
+check 'an agent that finds no border says so' says 'the border is away' dev restart agent
+check 'which is a no' exits 1 dev start agent
+check 'but it runs' kill -0 "$(value SALLYPORT_PID_AGENT)"
 check 'the broker starts' dev start broker
 check 'calls are answered again' wait_until 3 is_answered
+check 'the agent has found it too' dev start agent
 check 'start of what runs is fine' dev start broker
 check 'restart' dev restart handlers
 check 'of the handlers loses nothing' wait_until 3 is_answered
@@ -145,6 +176,17 @@ check 'a site with own handlers and contract gets up' dev up --handlers "unix:$w
 check 'they are asked' is_answered
 check 'the shop is not started' not says handlers dev status
 kill "$mine"
+check 'down' dev down --purge
+cat >"$work/other.yaml" <<'YAML'
+site: other
+operations:
+  quote.price: {kind: call, params: {sku: text(32), quantity: 1..1000}, result: {cents: int}}
+  stock.left: {kind: call, params: {sku: text(32)}, result: {left: int}}
+  stock.count: {kind: send, params: {sku: text(32), left: int}}
+YAML
+check "what the shop's handlers cannot answer is told" says 'they have no stock.left stock.count (' \
+	dev up --contract "$work/other.yaml"
+check 'the rest is answered' is_answered
 
 # Down -------------------------------------------------------------------------------------------------------------
 

@@ -69,6 +69,28 @@ same() {
 	diff <(printf '%s\n' "$1") <(printf '%s\n' "$2")
 }
 
+# interrupt SECONDS WHEN COMMAND... - starts COMMAND, and once WHEN is true (a function; its argument is the file of
+# COMMAND's output) sends SIGINT to it alone. Passes if it ends of that within SECONDS.
+interrupt() {
+	local seconds=$1 when=$2 out=$work/interrupted pid got=0
+	shift 2
+	# what a script starts in the background ignores SIGINT, unless told otherwise
+	env --default-signal=INT "$@" >"$out" 2>&1 &
+	pid=$!
+	wait_until 60 "$when" "$out" || true
+	kill -INT "$pid" || true
+	wait_until "$seconds" has_gone "$pid" || kill -KILL "$pid"
+	wait "$pid" || got=$?
+	cat "$out"
+	[[ $got == 130 ]] || {
+		echo "exit status $got, not 130"
+		return 1
+	}
+}
+has_gone() {
+	! kill -0 "$1" 2>/dev/null
+}
+
 not() {
 	! "$@"
 }

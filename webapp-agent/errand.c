@@ -141,8 +141,8 @@ static void answer(const struct errand *e, struct http_request *rq, struct span 
 
 	if (e->retry_after_ms > 0) {
 		seconds = raw_retry_after(e->retry_after_ms);
-		headers[answer.header_count++] =
-			(struct http_header){ .name = "Retry-After", .value = seconds.at };
+		headers[answer.header_count++] = (struct http_header){ .name = "Retry-After",
+			.value = seconds.at };
 	}
 	http_request_answer(rq, &answer);
 }

@@ -94,3 +94,71 @@ verify_plan() {
 		verify_badge "${role//-/_}" "$badges/$role"
 	done
 }
+
+# For the realm ---------------------------------------------------------------------------------------------------
+# From here on realm-state.sh and border.sh are sourced too, and the model is loaded.
+
+# verify_settings HOST BROKER_JSON - prints the plan's lines that follow from the site: limits, vhosts, inner.
+verify_settings() {
+	# shellcheck disable=SC2016 # jq's variables
+	ask 'include "limits"; (default_limits * .site.limits * (.site.hosts[$host].limits // {})) as $limits
+		| [active_hosts[] | select(. != $host) | "border.\(.)"] as $others
+		| "limit.connections = \($limits.connections)", "limit.channels = \($limits.channels)",
+		  "inner = \(if $broker.parts | index("inner") then "yes" else "no" end)",
+		  (if $others == [] then empty else "vhosts = \($others[:100] | join(", "))" end)' \
+		-r -L "$BORDER_CONFIG" --arg host "$1" --argjson broker "$2"
+}
+
+# verify_retired HOST - prints the newest identity of HOST that was given out and may not come in again, if there is one.
+verify_retired() {
+	local name
+	# shellcheck disable=SC2016
+	while read -r name; do
+		if [[ -s $pki/$name.pem && -s $pki/$name.key ]]; then
+			printf '%s\n' "$name"
+			return
+		fi
+	done < <(ask 'retired | map(select(startswith("web.\($host).g"))) | reverse[]' -r --arg host "$1")
+}
+
+# verify_host HOST BROKER_JSON FOLDER - tries the border of HOST at a broker; what was seen is in FOLDER/HOST.json.
+# Returns what sallyport-probe did: 0 closed, 1 not, 2 called wrongly, 111 not reached.
+verify_host() {
+	local host=$1 broker=$2 folder=$3 node other web status=0
+	# shellcheck disable=SC2016
+	{
+		web=$(ask 'newest($host)' -r --arg host "$host")
+		node=$(ask 'first(.nodes | to_entries[] | select(.value.status == "active") | .key) as $n | newest($n)' -r)
+		other=$(ask '. as $model | [active_hosts[] | select(. != $host)][0] // empty | . as $n | $model | newest($n)' -r \
+			--arg host "$host")
+	}
+	if [[ -z $node ]]; then
+		say "$host: no app node yet, whose certificate could be tried too"
+		return 2
+	fi
+	(umask 077 && mkdir -p -- "$folder") && verify_badges "$pki" "$folder/$host" "$web" || return 1
+	{
+		verify_plan "$(jq -r .at <<<"$broker")" "$pki" "$folder/$host" "$web" "$node" "$other" "$(verify_retired "$host")"
+		verify_settings "$host" "$broker"
+		if [[ -s $pki/broker.$(jq -r .name <<<"$broker").pem ]]; then
+			verify_badge server "$pki/broker.$(jq -r .name <<<"$broker")"
+		fi
+	} | write_file 0600 "$folder/$host.conf" || return 1
+	"$(find_program sallyport-probe)" run --json --plan "$folder/$host.conf" >"$folder/$host.json" || status=$?
+	rm -rf -- "${folder:?}/$host" "$folder/$host.conf"
+	return "$status"
+}
+
+# verify_tell HOST FILE - what was seen, for people: what is not as it should be, and the sum.
+verify_tell() {
+	jq -r --arg host "$1" '(.acts[] | select(.ok | not)
+			| "\(if .succeeded then "SUCCEEDED" else "UNPROVEN" end)  \($host): as \(.as): \(.name): expected \(.expected), observed \(.observed)"),
+		"\($host): \(.tried) forbidden acts tried, \(.succeeded) succeeded; \(.tolerated) tolerated, \(.unproven) unproven"' "$2"
+}
+
+# verify_metrics HOST FILE - the sums, as Prometheus reads them from a text file.
+verify_metrics() {
+	jq -r --arg host "$1" --arg now "$(date +%s)" '
+		"sallyport_verify_tried{host=\"\($host)\"} \(.tried)", "sallyport_verify_succeeded{host=\"\($host)\"} \(.succeeded)",
+		"sallyport_verify_unproven{host=\"\($host)\"} \(.unproven)", "sallyport_verify_at_seconds{host=\"\($host)\"} \($now)"' "$2"
+}

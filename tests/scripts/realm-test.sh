@@ -10,6 +10,8 @@ dir=$work/'broker'
 port=$(free_port)
 
 at_end() {
+	proc_kill "$work/webapp-agent.pid"
+	proc_kill "$work/app-node.pid"
 	"$repo/scripts/broker" kill --dir "$dir"
 	"$repo/scripts/broker" down --dir "$dir"
 }
@@ -94,6 +96,14 @@ limits_of() {
 check 'it names every limit, as it is without it' same '' \
 	"$(diff <(jq -S '.site.limits' "$work/example/realm.json") <(limits_of | jq -S .))"
 
+topology=$(<"$repo/docs/broker-topology.md")
+traps() {
+	local name
+	while read -r name; do
+		[[ $topology == *"\`$name\`"* ]] || echo "$name"
+	done < <(realm lint --json | jq -r '.brokers[].checks[].name')
+}
+
 # From nothing -----------------------------------------------------------------------------------------------------
 
 site
@@ -111,6 +121,8 @@ check 'apply again: nothing to change' says 'nothing to change' realm apply
 check 'a host again: nothing to change' says 'nothing to change' realm add-web web1
 check 'plan says so as JSON' same '[false,"unchanged"]' "$(realm plan --json | jq -c '[.changed, .brokers[0].outcome]')"
 check 'lint as JSON' same 'true' "$(realm lint --json | jq '.failed == 0 and .checks > 50')"
+check 'docs/broker-topology.md tells of every trap' same '' "$(traps)"
+check 'up does all of it again' says ', 0 failed' realm up "$work/site.yaml"
 check 'status as JSON' same '["web.web1.g1","web.web2.g1","app.app1.g1"]' \
 	"$(realm status --json | jq -c '[.identities[].certificates[].name]')"
 check 'a host that has the name of a node is refused' says 'other realm already' realm add-web app1
@@ -159,6 +171,22 @@ check 'and every crossing' grep -qx 'crossings = web1, web2' "$work/node/app-nod
 sed -i "s|/run/sallyport|$work|" "$work/host/webapp-agent.conf" "$work/node/app-node.conf"
 check "the agent accepts its configuration" "$SALLYPORT_BIN/webapp-agent" check --config "$work/host/webapp-agent.conf"
 check 'so does the node' "$SALLYPORT_BIN/app-node" check --config "$work/node/app-node.conf"
+
+# gets_ready PROGRAM CONFIG - with a link to the border
+gets_ready() {
+	echo 'ready.border = yes' >>"$2"
+	if ! proc_spawn_ready "$work/$1.pid" "$work/$1.log" 20 "$SALLYPORT_BIN/$1" run --config "$2" ||
+		[[ $READY_LINE != ready ]]; then
+		tail -n 5 "$work/$1.log"
+		return 1
+	fi
+}
+check 'and crosses the border with it' gets_ready app-node "$work/node/app-node.conf"
+check 'so does the agent' gets_ready webapp-agent "$work/host/webapp-agent.conf"
+check 'status sees them' same '["app.app1.g1","web.web1.g1"]' \
+	"$(realm status --json | jq -c '[.identities[].certificates[] | select(.connections > 0) | .name] | sort')"
+proc_stop "$work/webapp-agent.pid" 10
+proc_stop "$work/app-node.pid" 10
 
 # Weakened -----------------------------------------------------------------------------------------------------------
 
@@ -299,6 +327,9 @@ kill "$publisher" 2>/dev/null || true
 "$repo/scripts/broker" stop --dir "$dir"
 check 'the broker starts again' "$repo/scripts/broker" start --dir "$dir"
 check 'without it' same '[<<"app.app1.g1">>,<<"web.web2.g1">>]' "$(users)"
+"$repo/scripts/broker" stop --dir "$dir"
+check 'plan says that it is away' says 'does not answer' realm plan
+check 'apply starts it again' says '  done' realm apply
 check 'revoke again is fine' says 'nothing to change' realm revoke web1
 site 'hosts: {web1: }'
 check 'the site file does not bring it back' says 'revoked; it stays so' realm apply
@@ -382,4 +413,8 @@ realm apply --site "$work/site.yaml" >/dev/null 2>&1 || true
 check 'a backup' realm backup "$work/backup.tar.gz"
 check 'is for its owner alone' same 600 "$(stat -c %a "$work/backup.tar.gz")"
 check 'has all of it' says './pki/ca.key' tar -tzf "$work/backup.tar.gz"
+mkdir "$work/again"
+tar -C "$work/again" -xzf "$work/backup.tar.gz"
+check 'from which the realm goes on' says 'nothing to change' "$repo/scripts/realm" apply --state "$work/again" \
+	--broker "local:$dir"
 check 'and is not overwritten' exits 1 realm backup "$work/backup.tar.gz"

@@ -72,7 +72,7 @@ static bool on_turn(struct turn *turn)
 
 	if (c->settled_count == 0)
 		return false;
-	if (c->config.pace == CONSUMER_ACK_AT_ONCE ||
+	if (c->config.pace == CONSUMER_ACK_AT_ONCE || c->is_cancelled ||
 		c->settled_count * 4 >= c->config.prefetch) {
 		flush(c);
 		return true;

@@ -109,7 +109,8 @@ bool consumer_has(const struct consumer *c, struct delivery_tag tag);
 /* It will never do: to the dead-letter queue, if the lane has one. */
 void consumer_reject(struct consumer *c, struct delivery_tag tag);
 
-/* Asks for no more (basic.cancel); what was delivered is still to be settled.
+/* Asks for no more (basic.cancel); what was delivered is still to be settled, and from now on is
+ * acknowledged with the turn in which it was, whatever the pace: the connection may end soon.
  * Fires: on_drained once, later, never from inside: no further delivery will come. The
  * connection may be stopped inside. Not for ordered lanes: with a single active consumer the
  * next one would overtake what is unsettled; stop the connection instead. */

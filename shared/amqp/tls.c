@@ -85,7 +85,7 @@ static enum err identity_load(
 	SSL_CTX_set_min_proto_version(id->ctx, TLS1_3_VERSION);
 	SSL_CTX_set_verify(id->ctx, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_default_passwd_cb(id->ctx, no_passphrase);
-	SSL_CTX_set_mode(id->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_mode(id->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE);
 	/* A ticket would let a later handshake go without the certificate check of today. */
 	SSL_CTX_set_session_cache_mode(id->ctx, SSL_SESS_CACHE_OFF);
 	if (SSL_CTX_load_verify_file(id->ctx, paths->ca) != 1)
@@ -220,6 +220,14 @@ static enum err fail(struct tls *t, const char *what)
 	return ERR_TLS;
 }
 
+/* SSL_get_error() takes any error in the queue for one of this stream, whosever it is. Clearing an
+ * empty queue costs more than looking at it. */
+static void forget_errors(void)
+{
+	if (ERR_peek_error() != 0)
+		ERR_clear_error();
+}
+
 enum err tls_handshake(struct tls *t)
 {
 	ERR_clear_error();
@@ -237,7 +245,7 @@ enum err tls_handshake(struct tls *t)
 enum err tls_read(struct tls *t, char *to, size_t room, size_t *got)
 {
 	*got = 0;
-	ERR_clear_error();
+	forget_errors();
 	if (SSL_read_ex(t->ssl, to, room, got) == 1)
 		return ERR_OK;
 	int why = SSL_get_error(t->ssl, 0);
@@ -249,12 +257,17 @@ enum err tls_read(struct tls *t, char *to, size_t room, size_t *got)
 	return fail(t, "read");
 }
 
+bool tls_has_more(const struct tls *t)
+{
+	return SSL_has_pending(t->ssl) == 1 || BIO_pending(t->in) > 0;
+}
+
 enum err tls_write(struct tls *t, struct span plain)
 {
 	while (plain.len > 0) {
 		size_t taken = 0;
 
-		ERR_clear_error();
+		forget_errors();
 		if (SSL_write_ex(t->ssl, plain.at, plain.len, &taken) != 1)
 			return fail(t, "write");
 		plain = span_after(plain, taken);

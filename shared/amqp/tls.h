@@ -65,6 +65,9 @@ WARN_UNUSED enum err tls_handshake(struct tls *t);
  * Returns: ERR_OK, ERR_LINK (the peer closed in order), ERR_TLS (see tls_why()). */
 WARN_UNUSED enum err tls_read(struct tls *t, char *to, size_t room, size_t *got);
 
+/* Whether tls_read() would find anything more, or at least has bytes to look at. */
+bool tls_has_more(const struct tls *t);
+
 /* Encrypts all of `plain`. Returns ERR_OK or ERR_TLS. */
 WARN_UNUSED enum err tls_write(struct tls *t, struct span plain);
 

@@ -170,9 +170,13 @@ static void on_written(uv_write_t *request, int status)
 
 static enum err push_cipher(struct transport *t)
 {
-	enum err err = push_out(t, tls_output(t->tls));
+	struct span cipher = tls_output(t->tls);
 
-	tls_output_taken(t->tls, tls_output(t->tls).len);
+	if (cipher.len == 0)
+		return ERR_OK;
+	enum err err = push_out(t, cipher);
+
+	tls_output_taken(t->tls, cipher.len);
 	return err;
 }
 
@@ -195,24 +199,25 @@ static void handshake_step(struct transport *t)
 		fail_tls(t, err == ERR_OK || err == ERR_BUSY ? pushed : err);
 }
 
-/* Hands on all plain text that the bytes so far make up. */
+/* Hands on all plain text that the bytes so far make up. Reading makes no output that could not wait:
+ * what answers a key update goes out before our next word. */
 static void drain_plain(struct transport *t)
 {
-	while (t->state == TRANSPORT_OPEN) {
+	while (t->state == TRANSPORT_OPEN && tls_has_more(t->tls)) {
 		size_t got;
 		enum err err = tls_read(t->tls, t->plain, sizeof(t->plain), &got);
 
-		if (got > 0) {
-			t->events.on_bytes(t->arg, (struct span){ .at = t->plain, .len = got });
-			continue;
-		}
-		if (err == ERR_LINK)
+		if (err == ERR_LINK) {
 			fail(t, ERR_LINK, "closed by the peer");
-		else if (err != ERR_OK)
+			return;
+		}
+		if (err != ERR_OK) {
 			fail_tls(t, err);
-		else if (push_cipher(t) != ERR_OK) /* e.g. the answer to a key update */
-			fail(t, ERR_NOMEM, "write");
-		return;
+			return;
+		}
+		if (got == 0)
+			break; /* no whole record yet */
+		t->events.on_bytes(t->arg, (struct span){ .at = t->plain, .len = got });
 	}
 }
 

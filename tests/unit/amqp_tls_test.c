@@ -591,6 +591,52 @@ START_TEST(a_connection_over_tls_comes_up_and_publishes)
 }
 END_TEST
 
+static atomic_uint key_updates; /* of the client, as its broker saw them */
+
+static void on_tls_message(int is_written, int version, int content_type, const void *at,
+	size_t len, SSL *ssl, void *arg)
+{
+	(void)version;
+	(void)ssl;
+	(void)arg;
+	if (is_written == 0 && content_type == SSL3_RT_HANDSHAKE && len > 0 &&
+		*(const uint8_t *)at == SSL3_MT_KEY_UPDATE)
+		atomic_fetch_add(&key_updates, 1);
+}
+
+static void ask_for_new_keys(struct fake *f, void *arg)
+{
+	if (!fake_polite(f, FAKE_READY))
+		return;
+	SSL_set_msg_callback(f->tls, on_tls_message);
+	if (SSL_key_update(f->tls, SSL_KEY_UPDATE_REQUESTED) != 1 ||
+		SSL_do_handshake(f->tls) != 1)
+		(void)fake_fail(f, "no key update");
+	serve(f, arg);
+}
+
+static bool has_new_keys(void *arg)
+{
+	(void)arg;
+	return atomic_load(&key_updates) > 0;
+}
+
+START_TEST(a_broker_that_asks_for_new_keys_gets_them_with_the_next_word)
+{
+	atomic_store(&key_updates, 0);
+	begin("broker", ask_for_new_keys);
+	world_start(&w);
+	must_reach(&w.stage, is_ready, &w, SOON_MS);
+	for (int i = 0; i < 20; i++)
+		ck_assert_int_eq(world_publish(&w), ERR_OK);
+	must_reach(&w.stage, is_done, &w, SOON_MS);
+	must_reach(&w.stage, has_new_keys, NULL, SOON_MS);
+	ck_assert_uint_eq(w.done_by[ERR_OK], 20);
+	ck_assert_uint_eq(w.con.counters.failed, 0);
+	end_world();
+}
+END_TEST
+
 START_TEST(a_broker_of_another_authority_is_not_spoken_to)
 {
 	begin(_i == 0 ? "other-broker" : "elsewhere", serve);
@@ -732,6 +778,7 @@ int main(void)
 	tcase_add_test(anything, damaged_records_never_become_plain_text);
 	tcase_add_loop_test(below, a_connection_over_tls_comes_up_and_publishes, 0, 2);
 	tcase_add_loop_test(below, a_broker_of_another_authority_is_not_spoken_to, 0, 2);
+	tcase_add_test(below, a_broker_that_asks_for_new_keys_gets_them_with_the_next_word);
 	tcase_add_test(below, a_client_of_another_authority_is_told_so_and_backs_off);
 	tcase_add_test(below, garbage_between_records_ends_the_connection);
 	tcase_add_test(below, a_broker_that_does_not_speak_tls_is_refused);

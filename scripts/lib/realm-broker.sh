@@ -79,7 +79,7 @@ SH
 		owner=rabbitmq
 		# by its standard input: the wrapper of the package hands arguments to a shell
 		cat <<'SH'
-evaluate() { rabbitmqctl -q eval; }
+evaluate() { rabbitmqctl -q -t 60 eval; }
 restart() { systemctl restart rabbitmq-server; }
 enter() { mkdir -p "$folder" && cd "$folder"; }
 SH

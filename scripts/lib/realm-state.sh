@@ -7,6 +7,7 @@
 # The folder (0700, files 0600):
 #   realm.json            the model (realm-model.jq); written in one step, before anything is done that follows from it
 #   pki/                  the authority, certificates and keys of every generation (pki.sh)
+#   revoked.NAME          somebody was thrown out, and the model has not been told yet
 #   seal/NAME.N           sealing key N of a host, or of inner: 64 hexadecimal digits
 #   bundles/IDENTITY/     what one host needs, ready to be carried there
 # Whatever stands in the model and has no file yet gets it from state_complete, so a run that was interrupted anywhere is
@@ -19,6 +20,7 @@ state_open() {
 	state=$1
 	pki=$state/pki
 	model=
+	honoured=()
 }
 
 state_exists() {
@@ -33,24 +35,43 @@ state_make() {
 
 # state_lock - one run at a time; waits for another one to end, not for ever.
 state_lock() {
+	local left
 	exec {lock}>"$state/.lock" || die "cannot write in $state"
 	flock -w 60 "$lock" || die "another run has been busy with $state for a minute"
 	# what a run left that was killed while it wrote
 	rm -rf -- "$state"/realm.json.?????? "$pki"/*.new "$pki"/*.names.?????? "$state"/seal/*.*.?????? \
 		"$state"/bundles/.*.new
+	for left in "$state"/.work.*; do
+		kill -0 "${left##*.}" 2>/dev/null || rm -rf -- "$left"
+	done
 }
 
 state_load() {
 	state_exists || die "no realm in $state (realm init SITE makes one)"
 	model=$(<"$state/realm.json")
 	[[ $model == '{"format":1,'* ]] || die "$state/realm.json is not of this version"
+	local mark
+	honoured=()
+	for mark in "$state"/revoked.*; do
+		[[ -e $mark ]] || continue
+		change_model 'if party($name).status == "active" then revoke($name) else . end' --arg name "${mark##*/revoked.}"
+		honoured+=("$mark")
+	done
+}
+
+# state_mark_revoked NAME - so that every later run knows, whatever happens to this one. Needs no lock.
+state_mark_revoked() {
+	{ : >"$state/revoked.$1" && sync -- "$state"; } || die "cannot write in $state"
 }
 
 # state_save - the model, on disk for good: a generation that was given out is not given out again after a power cut.
 state_save() {
-	[[ ! -e $state/realm.json || $(<"$state/realm.json") != "$model" ]] || return 0
-	write_file 0600 "$state/realm.json" <<<"$model" || die "cannot write $state/realm.json"
-	sync -- "$state/realm.json" "$state" || die "cannot sync $state"
+	if [[ ! -e $state/realm.json || $(<"$state/realm.json") != "$model" ]]; then
+		write_file 0600 "$state/realm.json" <<<"$model" || die "cannot write $state/realm.json"
+		sync -- "$state/realm.json" "$state" || die "cannot sync $state"
+	fi
+	((${#honoured[@]} == 0)) || rm -f -- "${honoured[@]}"
+	honoured=()
 }
 
 # ask FILTER ARGS... - prints what jq finds in the model; realm-model.jq is included.
@@ -82,7 +103,8 @@ read_site() {
 		jq -r --arg file "$file" '.mistakes[] | "\($file):\(.line):\(.column): \(.key): \(.text)"' <<<"$answer" >&2
 		exit "$EXIT_USAGE"
 	fi
-	change_model '.site_file = $file | .site = $answer.site | adopt' --arg file "$file" --argjson answer "$answer"
+	change_model '.site_file = $file | .site = $answer[0].site | adopt' --arg file "$file" \
+		--slurpfile answer <(printf '%s' "$answer")
 	contract=$(ask '.site.contract // empty' -r)
 	[[ -z $contract || -r $contract ]] || usage_error "$file: contract: cannot read $contract"
 }

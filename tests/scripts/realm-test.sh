@@ -363,6 +363,23 @@ check 'to the same end' same '[["active",1,[1]]]' \
 	"$(jq -c '[.hosts | to_entries[] | select(.key | startswith("cut")) | .value | [.status, .last, .live]] | unique' "$state/realm.json")"
 check 'with every key and certificate' same '8 8 8' \
 	"$(find "$state" -name 'web.cut*.g1.pem' -path '*/pki/*' | wc -l) $(find "$state" -name 'web.cut*.g1.key' -path '*/pki/*' | wc -l) $(find "$state/seal" -name 'cut*.1' | wc -l)"
+(
+	exec {held}>"$state/.lock"
+	flock "$held"
+	wait_until 60 test -e "$work/let-go"
+) &
+holder=$!
+wait_until 10 not flock -n "$state/.lock" true
+publish web.cut1.g1 cut1
+realm revoke cut1 >"$work/revoked" 2>&1 &
+revoking=$!
+check 'somebody is thrown out though another run is busy' wait_until 10 grep -q CONNECTION_FORCED "$work/web.cut1.g1.out"
+: >"$work/let-go"
+wait "$holder"
+check 'and when that has ended, for good' wait "$revoking"
+: >"$state/revoked.cut2"
+check 'a revocation that was killed is continued by whatever runs next' says '- user web.cut2.g1' realm apply
+check 'and is told once' not test -e "$state/revoked.cut2"
 check 'the border is whole after that' settled
 check 'nothing half is left' same '' "$(find "$state" -name '*.new' -o -name '.work.*' -o -name '*.names.*')"
 

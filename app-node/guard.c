@@ -62,14 +62,13 @@ static bool is_expired(const struct guard_facts *facts, const struct message *m)
 
 /* The header is what orders; were it not the parameter, or empty, a host could reorder at will.
  */
-static bool is_right_key(const struct operation *op, struct json_doc *doc, struct span key)
+static bool is_right_key(
+	const struct operation *op, const struct json_doc *doc, struct span key)
 {
-	struct span value;
-
 	if (op->key == NULL)
 		return key.len == 0;
 	return key.len > 0 && key.len <= MESSAGE_KEY_MAX_BYTES &&
-	       json_string_member(doc, op->key, &value) == ERR_OK && span_equals(value, key);
+	       json_member_is(doc, op->key, key);
 }
 
 static enum guard_verdict judge_body(const struct operation *op, const struct message *m)

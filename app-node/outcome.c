@@ -79,15 +79,13 @@ bool outcome_is_problem_document(const struct http_call *call)
 	struct json_limits limits = { .max_bytes = MESSAGE_BODY_MAX_BYTES };
 	struct json_failure failure;
 	struct json_doc doc = { 0 };
-	struct span status;
 	char expected[8];
 
 	if (!span_starts(call->content_type, PROBLEM_MEDIA_TYPE))
 		return false;
 	snprintf(expected, sizeof(expected), "%u", call->http_status);
 	bool fine = json_open(call->body, limits, &doc, &failure) == ERR_OK &&
-		    json_string_member(&doc, "status", &status) == ERR_OK &&
-		    span_is(status, expected);
+		    json_member_is(&doc, "status", span_of(expected));
 
 	json_close(&doc);
 	return fine;

@@ -114,6 +114,8 @@ static bool check_order_key(struct json_doc *doc, struct asked *out, struct aske
 
 	if (err == ERR_NOT_FOUND)
 		return violates(no, param, "key", "the ordering key is missing");
+	if (err == ERR_NOMEM)
+		return wrong(no, PROBLEM_OVERLOADED, "out of memory");
 	if (err != ERR_OK || value.len == 0 || value.len > MESSAGE_KEY_MAX_BYTES)
 		return violates(no, param, "key",
 			"the ordering key is a whole number or a text of 1 to 128 bytes");

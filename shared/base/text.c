@@ -132,40 +132,46 @@ int text_hex_value(char c)
 	return -1;
 }
 
-bool text_is_utf8(struct span text)
+size_t text_utf8_character(struct span text)
 {
 	const unsigned char *p = (const unsigned char *)text.at;
-	size_t left = text.len;
+	size_t more;
+	unsigned char low = 0x80;
+	unsigned char high = 0xbf;
 
-	while (left > 0) {
-		size_t more;
-		unsigned char low = 0x80;
-		unsigned char high = 0xbf;
+	if (text.len == 0)
+		return 0;
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] >= 0xc2 && p[0] <= 0xdf) {
+		more = 1;
+	} else if (p[0] >= 0xe0 && p[0] <= 0xef) {
+		more = 2;
+		low = p[0] == 0xe0 ? 0xa0 : 0x80;  /* no overlong form */
+		high = p[0] == 0xed ? 0x9f : 0xbf; /* no surrogate */
+	} else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
+		more = 3;
+		low = p[0] == 0xf0 ? 0x90 : 0x80;
+		high = p[0] == 0xf4 ? 0x8f : 0xbf; /* nothing above U+10FFFF */
+	} else {
+		return 0;
+	}
+	if (text.len <= more || p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i <= more; i++)
+		if (p[i] < 0x80 || p[i] > 0xbf)
+			return 0;
+	return more + 1;
+}
 
-		if (p[0] < 0x80) {
-			p++;
-			left--;
-			continue;
-		} else if (p[0] >= 0xc2 && p[0] <= 0xdf) {
-			more = 1;
-		} else if (p[0] >= 0xe0 && p[0] <= 0xef) {
-			more = 2;
-			low = p[0] == 0xe0 ? 0xa0 : 0x80;  /* no overlong form */
-			high = p[0] == 0xed ? 0x9f : 0xbf; /* no surrogate */
-		} else if (p[0] >= 0xf0 && p[0] <= 0xf4) {
-			more = 3;
-			low = p[0] == 0xf0 ? 0x90 : 0x80;
-			high = p[0] == 0xf4 ? 0x8f : 0xbf; /* nothing above U+10FFFF */
-		} else {
+bool text_is_utf8(struct span text)
+{
+	while (text.len > 0) {
+		size_t len = text_utf8_character(text);
+
+		if (len == 0)
 			return false;
-		}
-		if (left <= more || p[1] < low || p[1] > high)
-			return false;
-		for (size_t i = 2; i <= more; i++)
-			if (p[i] < 0x80 || p[i] > 0xbf)
-				return false;
-		p += more + 1;
-		left -= more + 1;
+		text = span_after(text, len);
 	}
 	return true;
 }

@@ -34,7 +34,11 @@ struct span text_cut(struct span *rest, char separator);
 /* 0..15, or -1 for anything but a hexadecimal digit. */
 int text_hex_value(char c);
 
-/* Strict UTF-8 (RFC 3629): no overlong forms, no surrogates, nothing above U+10FFFF. */
+/* Bytes of the first character, strict UTF-8 (RFC 3629): no overlong forms, no surrogates,
+ * nothing above U+10FFFF. 0 when there is none, or it is none. */
+size_t text_utf8_character(struct span text);
+
+/* All of it is such characters. */
 bool text_is_utf8(struct span text);
 
 /* One to `max` bytes of letters, digits and - _ . (what names of hosts and nodes are made of).

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "unit/json_oracle.h"
 #include "unit/random.h"
 #include "unit/unit.h"
 
@@ -12,18 +13,19 @@ static const struct json_limits limits = { .max_bytes = 65536 };
 static struct json_doc doc;
 static struct json_failure failure;
 
-/* From a copy of the exact size, so that the sanitizer sees a read past the end. */
+/* A copy of the exact size, so that the sanitizer sees a read past the end. */
+static char *copy;
+
 static enum err open_text(struct span text)
 {
-	char *copy = malloc(text.len == 0 ? 1 : text.len);
-
+	free(copy);
+	copy = malloc(text.len == 0 ? 1 : text.len);
 	ck_assert_ptr_nonnull(copy);
 	if (text.len > 0)
 		memcpy(copy, text.at, text.len);
 	enum err err = json_open((struct span){ copy, text.len }, limits, &doc, &failure);
 
-	free(copy);
-	ck_assert((err == ERR_OK) == (doc.root != NULL));
+	ck_assert((err == ERR_OK) == (doc.tokens != NULL));
 	ck_assert((err == ERR_OK) == (failure.text[0] == '\0'));
 	ck_assert_uint_le(failure.at_byte, text.len);
 	return err;
@@ -31,29 +33,30 @@ static enum err open_text(struct span text)
 
 static const struct {
 	const char *text;
-	enum json_top top;
+	enum json_kind kind;
 } good[] = {
-	{ "{}", JSON_TOP_OBJECT },
-	{ " { \"a\" : [ 1 , -2.5e3 , true , false , null , \"x\" ] } \r\n\t", JSON_TOP_OBJECT },
-	{ "[]", JSON_TOP_ARRAY },
-	{ "\"\\u00e9\\ud83d\\ude00\\n\"", JSON_TOP_TEXT },
-	{ "\"\xc3\xa9\xf0\x9f\x98\x80\"", JSON_TOP_TEXT },
-	{ "0", JSON_TOP_NUMBER },
-	{ "-0", JSON_TOP_NUMBER },
-	{ "9223372036854775807", JSON_TOP_NUMBER },
-	{ "-9223372036854775808", JSON_TOP_NUMBER },
-	{ "1e308", JSON_TOP_NUMBER },
-	{ "true", JSON_TOP_BOOL },
-	{ "false", JSON_TOP_BOOL },
-	{ "null", JSON_TOP_NULL },
-	{ "{\"a\":1,\"A\":2,\"\":3}", JSON_TOP_OBJECT },
+	{ "{}", JSON_OBJECT },
+	{ " { \"a\" : [ 1 , -2.5e3 , true , false , null , \"x\" ] } \r\n\t", JSON_OBJECT },
+	{ "[]", JSON_ARRAY },
+	{ "\"\\u00e9\\ud83d\\ude00\\n\"", JSON_TEXT },
+	{ "\"\xc3\xa9\xf0\x9f\x98\x80\"", JSON_TEXT },
+	{ "0", JSON_INTEGER },
+	{ "-0", JSON_INTEGER },
+	{ "9223372036854775807", JSON_INTEGER },
+	{ "-9223372036854775808", JSON_INTEGER },
+	{ "1e308", JSON_REAL },
+	{ "true", JSON_TRUE },
+	{ "false", JSON_FALSE },
+	{ "null", JSON_NULL },
+	{ "{\"a\":1,\"A\":2,\"\":3}", JSON_OBJECT },
 };
 
 START_TEST(json_is_accepted_whatever_stands_at_the_top)
 {
 	ck_assert_int_eq(open_text(span_of(good[_i].text)), ERR_OK);
-	ck_assert_int_eq(doc.top, good[_i].top);
-	ck_assert_int_eq(json_top_is_object(&doc), good[_i].top == JSON_TOP_OBJECT);
+	ck_assert_int_eq(doc.tokens[0].kind, good[_i].kind);
+	ck_assert_uint_eq(doc.tokens[0].next, doc.count);
+	ck_assert_int_eq(json_top_is_object(&doc), good[_i].kind == JSON_OBJECT);
 	json_close(&doc);
 	json_close(&doc);
 }
@@ -217,34 +220,136 @@ START_TEST(a_member_is_given_as_text)
 }
 END_TEST
 
-START_TEST(damaged_json_is_refused_or_read_but_never_breaks_anything)
+START_TEST(keys_and_texts_mean_the_same_however_they_are_written)
+{
+	struct span value;
+
+	ck_assert_int_eq(open_text(LITERAL("{\"\\u0061\\/\\\"\":\"\\u00e9\\ud83d\\ude00\\t\","
+					   "\"n\":-0,\"long\":\"\\u20ac\"}")),
+		ERR_OK);
+	ck_assert_int_eq(json_string_member(&doc, "a/\"", &value), ERR_OK);
+	expect_span(value, "\xc3\xa9\xf0\x9f\x98\x80\t");
+	ck_assert_int_eq(json_string_member(&doc, "long", &value), ERR_OK);
+	expect_span(value, "\xe2\x82\xac");
+	ck_assert_int_eq(json_string_member(&doc, "n", &value), ERR_OK);
+	expect_span(value, "0");
+	ck_assert(json_member_is(&doc, "a/\"", LITERAL("\xc3\xa9\xf0\x9f\x98\x80\t")));
+	ck_assert(!json_member_is(&doc, "a/\"", LITERAL("\xc3\xa9\xf0\x9f\x98\x80")));
+	ck_assert(!json_member_is(&doc, "a/\"", LITERAL("\xc3\xa9\xf0\x9f\x98\x80\t\t")));
+	ck_assert(json_member_is(&doc, "n", LITERAL("0")));
+	ck_assert(!json_member_is(&doc, "n", LITERAL("-0")));
+	ck_assert(!json_member_is(&doc, "x", LITERAL("0")));
+	json_close(&doc);
+	ck_assert(!json_member_is(&doc, "n", LITERAL("0")));
+}
+END_TEST
+
+/* Writes _i members; the key that comes twice stands first and last. */
+START_TEST(a_key_that_comes_twice_is_found_among_however_many)
+{
+	int counts[] = { 2, 7, 8, 9, 10, 100, 5000 };
+	struct buf text;
+	char member[32];
+
+	buf_init(&text, KIB(64));
+	buf_text(&text, "{\"k\\u0030\":1");
+	for (int i = 1; i < counts[_i]; i++) {
+		snprintf(member, sizeof(member), ",\"k%d\":%d", i, i);
+		buf_text(&text, member);
+	}
+	size_t unique = buf_span(&text).len;
+
+	buf_text(&text, "}");
+	ck_assert_int_eq(open_text(buf_span(&text)), ERR_OK);
+	ck_assert_uint_eq(doc.tokens[0].size, (unsigned)counts[_i]);
+	json_close(&doc);
+	buf_fini(&text);
+
+	buf_init(&text, KIB(64));
+	buf_append(&text, (struct span){ copy, unique });
+	buf_text(&text, ",\"k0\":[]}");
+	ck_assert_int_eq(open_text(buf_span(&text)), ERR_INPUT);
+	ck_assert_uint_eq(failure.at_byte, unique + 2);
+	buf_fini(&text);
+}
+END_TEST
+
+START_TEST(tokens_lead_from_sibling_to_sibling)
+{
+	ck_assert_int_eq(
+		open_text(LITERAL("[1,{\"a\":[true,null],\"b\":\"x\"},-2.5]")), ERR_OK);
+	const struct json_token *t = doc.tokens;
+
+	ck_assert_uint_eq(t[0].size, 3);
+	ck_assert_uint_eq(doc.count, 10);
+	ck_assert_int_eq(t[1].kind, JSON_INTEGER);
+	ck_assert_uint_eq(t[1].next, 2);
+	ck_assert_int_eq(t[2].kind, JSON_OBJECT);
+	ck_assert_uint_eq(t[2].size, 2);
+	ck_assert_uint_eq(t[2].next, 9);
+	ck_assert_int_eq(t[3].kind, JSON_KEY);
+	ck_assert_int_eq(t[4].kind, JSON_ARRAY);
+	ck_assert_uint_eq(t[4].size, 2);
+	ck_assert_uint_eq(t[4].next, 7);
+	ck_assert_int_eq(t[8].kind, JSON_TEXT);
+	ck_assert_int_eq(doc.text[t[8].at], 'x');
+	ck_assert_int_eq(t[9].kind, JSON_REAL);
+	json_close(&doc);
+}
+END_TEST
+
+/* Just within what an ordinary stack array holds, and beyond. */
+START_TEST(many_values_are_held_too)
+{
+	struct buf text;
+
+	buf_init(&text, KIB(64));
+	buf_text(&text, "[0");
+	for (int i = 1; i < _i * 40; i++)
+		buf_text(&text, ",0");
+	buf_text(&text, "]");
+	ck_assert_int_eq(open_text(buf_span(&text)), ERR_OK);
+	ck_assert_uint_eq(doc.count, doc.tokens[0].size + 1);
+	json_close(&doc);
+	buf_fini(&text);
+}
+END_TEST
+
+START_TEST(damaged_json_is_refused_or_read_as_another_reader_does)
 {
 	static const char body[] =
 		"{\"customer\":\"c-1\\u00e9\",\"lines\":[{\"sku\":\"A\",\"n\":2},"
-		"{\"sku\":\"B\",\"n\":-1.5e3}],\"gift\":false,\"note\":null}";
+		"{\"sku\":\"\\ud83d\\ude00\",\"n\":-1.5e3}],\"a\":12345678901234567,\"b\":0.1,"
+		"\"c\":\"\xe2\x82\xac\",\"d\":1e30,\"gift\":false,\"note\":null}";
 	uint64_t state = 0x2545f4914f6cdd1d + (uint64_t)_i;
+	int read = 0;
 
-	for (int round = 0; round < 3000; round++) {
+	for (int round = 0; round < 20000; round++) {
 		char text[sizeof(body)];
 		size_t len = sizeof(body) - 1;
 		struct span value;
 
 		memcpy(text, body, len);
 		for (uint64_t damage = 1 + next_random(&state) % 3; damage > 0; damage--) {
-			static const char bytes[] = "{}[]\",:\\u0\x80\xff\n -e.";
+			static const char bytes[] = "{}[]\",:\\u0\x80\xff\n -e.abcdn9";
 
 			text[next_random(&state) % len] =
 				bytes[next_random(&state) % (sizeof(bytes) - 1)];
 		}
-		if (next_random(&state) % 4 == 0)
+		if (next_random(&state) % 8 == 0)
 			len = next_random(&state) % len;
 		enum err err = open_text((struct span){ text, len });
 
 		ck_assert(err == ERR_OK || err == ERR_INPUT);
-		if (err == ERR_OK)
+		ck_assert_msg((err == ERR_OK) == is_json_to_another((struct span){ text, len }),
+			"%s: %.*s", failure.text, (int)len, text);
+		if (err == ERR_OK) {
+			read++;
 			(void)!json_string_member(&doc, "customer", &value);
+		}
 		json_close(&doc);
 	}
+	ck_assert_int_gt(read, 1000);
 }
 END_TEST
 
@@ -418,8 +523,11 @@ int main(void)
 	tcase_add_loop_test(tc, depth_is_capped_exactly, 0, 36);
 	tcase_add_test(tc, a_hundred_thousand_brackets_are_refused_and_not_a_stack_overflow);
 	tcase_add_test(tc, a_member_is_given_as_text);
-	tcase_add_loop_test(
-		tc, damaged_json_is_refused_or_read_but_never_breaks_anything, 0, 8);
+	tcase_add_test(tc, keys_and_texts_mean_the_same_however_they_are_written);
+	tcase_add_loop_test(tc, a_key_that_comes_twice_is_found_among_however_many, 0, 7);
+	tcase_add_test(tc, tokens_lead_from_sibling_to_sibling);
+	tcase_add_loop_test(tc, many_values_are_held_too, 1, 20);
+	tcase_add_loop_test(tc, damaged_json_is_refused_or_read_as_another_reader_does, 0, 8);
 	tcase_add_test(tc, what_is_written_is_json_with_commas_where_they_belong);
 	tcase_add_test(tc, every_byte_is_escaped_so_that_it_comes_back);
 	tcase_add_test(tc, random_bytes_always_make_valid_json);

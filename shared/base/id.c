@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "base/bug.h"
+#include "base/macro.h"
 #include "base/text.h"
 
 enum { POOL_BYTES = 256 };
@@ -70,19 +71,19 @@ enum err id_parse(struct span text, struct id *out)
 struct id_text id_format(const struct id *id)
 {
 	static const char digits[] = "0123456789abcdef";
+	static const uint8_t ends[] = { 4, 6, 8, 10, ID_BYTES }; /* of the groups, in bytes */
 	struct id_text text;
-	size_t nibble = 0;
+	char *to = text.at;
+	size_t i = 0;
 
-	for (size_t i = 0; i < ID_TEXT_LEN; i++) {
-		if (is_dash_at(i)) {
-			text.at[i] = '-';
-			continue;
+	for (size_t group = 0; group < ARRAY_COUNT(ends); group++) {
+		if (group > 0)
+			*to++ = '-';
+		for (; i < ends[group]; i++) {
+			*to++ = digits[id->byte[i] >> 4];
+			*to++ = digits[id->byte[i] & 0x0f];
 		}
-		uint8_t byte = id->byte[nibble / 2];
-
-		text.at[i] = digits[nibble % 2 == 0 ? byte >> 4 : byte & 0x0f];
-		nibble++;
 	}
-	text.at[ID_TEXT_LEN] = '\0';
+	*to = '\0';
 	return text;
 }

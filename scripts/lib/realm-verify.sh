@@ -149,16 +149,47 @@ verify_host() {
 	return "$status"
 }
 
-# verify_tell HOST FILE - what was seen, for people: what is not as it should be, and the sum.
-verify_tell() {
-	jq -r --arg host "$1" '(.acts[] | select(.ok | not)
-			| "\(if .succeeded then "SUCCEEDED" else "UNPROVEN" end)  \($host): as \(.as): \(.name): expected \(.expected), observed \(.observed)"),
-		"\($host): \(.tried) forbidden acts tried, \(.succeeded) succeeded; \(.tolerated) tolerated, \(.unproven) unproven"' "$2"
+# verify_seen HOST BROKER FILE STATUS WHY - prints what was seen of one host at one broker. Nothing there, or what is no
+# JSON: nothing is proven, and that is a no.
+verify_seen() {
+	local seen='{}'
+	[[ ! -s $3 ]] || seen=$(jq -c . "$3" 2>/dev/null) || seen='{}'
+	# shellcheck disable=SC2016
+	jq -c --arg host "$1" --arg broker "$2" --argjson status "$4" --arg why "$5" --arg now "$(date +%s)" '
+		{$host, $broker, at_seconds: ($now | tonumber), closed: ($status == 0), tried: (.tried // 0),
+		 succeeded: (.succeeded // 0), tolerated: (.tolerated // 0), unproven: (.unproven // 1), left_out: (.left_out // []),
+		 acts: [(.acts // [])[] | {$host, $broker} + .]}
+		+ (if has("acts") then {} else {why: (if $why == "" then "the probe ended with \($status)" else $why end)} end)' <<<"$seen"
 }
 
-# verify_metrics HOST FILE - the sums, as Prometheus reads them from a text file.
+# verify_sum - from lines of verify_seen the whole answer.
+verify_sum() {
+	jq -s '{tried: (map(.tried) | add // 0), succeeded: (map(.succeeded) | add // 0), tolerated: (map(.tolerated) | add // 0),
+		unproven: (map(.unproven) | add // 0), closed: (length > 0 and all(.[]; .closed)),
+		hosts: map(del(.acts)), acts: (map(.acts) | add // [])}'
+}
+
+# verify_tell FILE - the answer for people: what is not as it should be, and a sum for each host.
+verify_tell() {
+	# shellcheck disable=SC2016
+	jq -r '.acts as $acts | .hosts[] | . as $h
+		| ($acts[] | select(.host == $h.host and .broker == $h.broker and (.ok | not))
+			| "\(if .succeeded then "SUCCEEDED" else "UNPROVEN " end)  \(.broker): \(.host): as \(.as): \(.name): expected \(.expected), observed \(.observed)"),
+		  (if .why then "UNPROVEN   \(.broker): \(.host): \(.why)" else
+			"\(if .closed then "ok     " else "NOT OK " end) \(.broker): \(.host): \(.tried) forbidden acts tried, \(.succeeded) succeeded, \(.unproven) unproven; \(.tolerated) tolerated\(if .left_out == [] then "" else "; not tried: \(.left_out | join(", "))" end)"
+		   end)' "$1"
+}
+
+# verify_metrics FILE - the answer as Prometheus reads it from a text file.
 verify_metrics() {
-	jq -r --arg host "$1" --arg now "$(date +%s)" '
-		"sallyport_verify_tried{host=\"\($host)\"} \(.tried)", "sallyport_verify_succeeded{host=\"\($host)\"} \(.succeeded)",
-		"sallyport_verify_unproven{host=\"\($host)\"} \(.unproven)", "sallyport_verify_at_seconds{host=\"\($host)\"} \($now)"' "$2"
+	# shellcheck disable=SC2016
+	jq -r '.hosts as $hosts
+		| ["tried", "forbidden acts tried at the border with the real credentials"],
+		  ["succeeded", "forbidden acts that were done all the same"],
+		  ["unproven", "acts whose answer proves nothing"],
+		  ["tolerated", "acts that no broker forbids, each with its guard"],
+		  ["closed", "1: nothing succeeded and all is proven"],
+		  ["at_seconds", "when it was tried, Unix time"]
+		| .[0] as $name | "# HELP sallyport_verify_\($name) \(.[1])", "# TYPE sallyport_verify_\($name) gauge",
+		  ($hosts[] | "sallyport_verify_\($name){broker=\"\(.broker)\",host=\"\(.host)\"} \(.[$name] | if . == true then 1 elif . == false then 0 else . end)")' "$1"
 }

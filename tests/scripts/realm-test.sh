@@ -122,7 +122,9 @@ check 'a host again: nothing to change' says 'nothing to change' realm add-web w
 check 'plan says so as JSON' same '[false,"unchanged"]' "$(realm plan --json | jq -c '[.changed, .brokers[0].outcome]')"
 check 'lint as JSON' same 'true' "$(realm lint --json | jq '.failed == 0 and .checks > 50')"
 check 'docs/broker-topology.md tells of every trap' same '' "$(traps)"
-check 'up does all of it again' says ', 0 failed' realm up "$work/site.yaml"
+check 'up does all of it again' realm up "$work/site.yaml" --json
+mv "$work/output" "$work/up.json"
+check 'tries what is forbidden, and finds no trap' jq -e '.verify.closed and .lint.failed == 0' "$work/up.json"
 check 'status as JSON' same '["web.web1.g1","web.web2.g1","app.app1.g1"]' \
 	"$(realm status --json | jq -c '[.identities[].certificates[].name]')"
 check 'a host that has the name of a node is refused' says 'other realm already' realm add-web app1
@@ -174,7 +176,7 @@ check 'so does the node' "$SALLYPORT_BIN/app-node" check --config "$work/node/ap
 
 # gets_ready PROGRAM CONFIG - with a link to the border
 gets_ready() {
-	echo 'ready.border = yes' >>"$2"
+	grep -q '^ready.border' "$2" || echo 'ready.border = yes' >>"$2"
 	if ! proc_spawn_ready "$work/$1.pid" "$work/$1.log" 20 "$SALLYPORT_BIN/$1" run --config "$2" ||
 		[[ $READY_LINE != ready ]]; then
 		tail -n 5 "$work/$1.log"
@@ -187,6 +189,48 @@ check 'status sees them' same '["app.app1.g1","web.web1.g1"]' \
 	"$(realm status --json | jq -c '[.identities[].certificates[] | select(.connections > 0) | .name] | sort')"
 proc_stop "$work/webapp-agent.pid" 10
 proc_stop "$work/app-node.pid" 10
+
+# Tried --------------------------------------------------------------------------------------------------------------
+
+# verify [ARGS...] - what it saw is in $work/seen.json
+verify() {
+	local code=0
+	realm verify --json "$@" >"$work/seen.json" 2>"$work/said" || code=$?
+	return "$code"
+}
+# seen FILTER - is it true of what was seen last?
+seen() {
+	jq -e "$1" "$work/seen.json" >/dev/null || {
+		cat "$work/said"
+		jq -c '.hosts, (.acts[] | select(.ok | not))' "$work/seen.json" | head -n 12
+		return 1
+	}
+}
+check 'a node is there again' gets_ready app-node "$work/node/app-node.conf"
+check 'and an agent' gets_ready webapp-agent "$work/host/webapp-agent.conf"
+check 'verify, while both are connected: the border is closed' verify --metrics "$work/verify.prom"
+check 'nothing forbidden was done, all is proven' seen '.closed and .succeeded == 0 and .unproven == 0'
+check 'at least 80 acts as the web host itself' \
+	seen '[.acts[] | select(.host == "web1" and .as == "web" and .sort == "forbidden")] | length >= 80'
+check 'of both hosts' seen '[.hosts[].host] == ["web1", "web2"] and all(.hosts[]; .closed and .broker == "border1")'
+check 'as metrics too' grep -qx 'sallyport_verify_closed{broker="border1",host="web2"} 1' "$work/verify.prom"
+check 'that others may read' same 644 "$(stat -c %a "$work/verify.prom")"
+connected_again() {
+	realm status --json | jq -e '[.identities[].certificates[] | select(.connections >= 2) | .name] | sort == ["app.app1.g1", "web.web1.g1"]'
+}
+check 'both are connected when it is over' wait_until 30 connected_again
+proc_stop "$work/webapp-agent.pid" 10
+proc_stop "$work/app-node.pid" 10
+evaluate 'rabbit_auth_backend_internal:set_permissions(<<"web.web1.g1">>, <<"border.web1">>, <<"^$">>, <<".*">>, <<"^FORWEB\\.(reply|push)\\z">>, <<"t">>)' >/dev/null
+check 'a border that was made too open: exit 1' exits 1 verify web1 --metrics "$work/verify.prom"
+check 'what could be done is named' seen '.succeeded > 0 and (.closed | not) and all(.acts[]; .host == "web1")'
+check 'the metrics say so' grep -q '^sallyport_verify_closed{broker="border1",host="web1"} 0$' "$work/verify.prom"
+check 'and people are told' says 'SUCCEEDED  border1: web1: as web: basic.publish' realm verify web1
+check 'the other host is not concerned' exits 0 verify web2
+check 'apply closes it' realm apply
+check 'a host that nobody knows: exit 1' exits 1 realm verify web9
+check 'a node is not a host' exits 1 realm verify app1
+check 'metrics are for verify only' exits 2 realm lint --metrics "$work/verify.prom"
 
 # Weakened -----------------------------------------------------------------------------------------------------------
 
@@ -287,6 +331,10 @@ check 'but when the new one is too' realm rotate web1 --retire
 check 'it is out' wait_until 5 grep -q 'CONNECTION_FORCED' "$work/web.web1.g1.out"
 check 'and the new one is not' same ready "$(<"$work/web.web1.g2.out")"
 check 'the user is gone' same '[<<"app.app1.g1">>,<<"web.web1.g2">>,<<"web.web2.g1">>]' "$(users)"
+kill "$publisher" 2>/dev/null || true
+check 'verify, after a rotation' verify web1
+check 'tries the generation before: it is refused' \
+	seen 'any(.acts[]; .as == "previous" and .ok) and all(.hosts[]; .left_out == [])'
 
 key_of() {
 	sed -n "s/^key $1 //p" "$state/bundles/$2"
@@ -338,6 +386,8 @@ check 'its messages are not thrown away unasked' says 'holds messages' realm rem
 check 'but when asked' realm remove web1 --discard
 check 'it comes back as somebody new' realm add-web web1
 check 'of a generation that never was' same '[<<"app.app1.g1">>,<<"web.web1.g3">>,<<"web.web2.g1">>]' "$(users)"
+check 'verify, after it was thrown out and came back' verify web1
+check 'what it was before is refused' seen 'any(.acts[]; .as == "previous" and .ok)'
 check 'with a sealing key that never was' not grep -qF "$new" "$state/bundles/web.web1.g3/seal.key"
 
 # Interrupted --------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ struct broker {
 	char folder[BROKER_PATH_MAX];
 	char ca[BROKER_PATH_MAX];
 	char certificates[BROKER_PATH_MAX]; /* folder: NAME.pem, NAME.key */
+	char seals[BROKER_PATH_MAX];        /* folder: HOST.seal, as app-node's seal.keys */
 	uint16_t port;                      /* on 127.0.0.1, the same after each start */
 	pid_t pid;                          /* of the server itself, 0 while it does not run */
 	unsigned *crossings_used;           /* shared with the processes of the tests */

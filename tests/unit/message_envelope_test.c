@@ -163,8 +163,8 @@ START_TEST(a_name_that_no_host_has_is_refused_and_unwinds)
 	char name[SEAL_FIELD_MAX_BYTES + 1];
 
 	memset(name, 'h', sizeof(name));
-	ck_assert_int_eq(envelope_init(&e, &ring, (struct span){ name, sizeof(name) },
-				 ENVELOPE_WEB),
+	ck_assert_int_eq(
+		envelope_init(&e, &ring, (struct span){ name, sizeof(name) }, ENVELOPE_WEB),
 		ERR_INPUT);
 	envelope_fini(&e);
 	envelope_fini(&e); /* zeroed */

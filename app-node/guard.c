@@ -90,13 +90,25 @@ static enum guard_verdict judge_body(const struct operation *op, const struct me
 	return verdict;
 }
 
+static enum guard_verdict verdict_of(enum err fault)
+{
+	if (fault == ERR_FULL)
+		return GUARD_OVERSIZED;
+	if (fault == ERR_UNSEALED)
+		return GUARD_UNSEALED;
+	if (fault == ERR_SEAL)
+		return GUARD_SEAL;
+	return fault == ERR_NOMEM ? GUARD_NO_MEMORY : GUARD_MALFORMED;
+}
+
 enum guard_verdict guard_judge(const struct contract *contract, const struct guard_facts *facts,
 	const struct message *m, const struct operation **op)
 {
-	if (facts->fault == ERR_FULL || m->body.len > MESSAGE_BODY_MAX_BYTES)
+	if (facts->fault != ERR_OK)
+		return verdict_of(facts->fault);
+	if (m->body.len > MESSAGE_BODY_MAX_BYTES)
 		return GUARD_OVERSIZED;
-	if (facts->fault != ERR_OK || !message_type_is_valid(m->type) ||
-		m->content != MESSAGE_JSON)
+	if (!message_type_is_valid(m->type) || m->content != MESSAGE_JSON)
 		return GUARD_MALFORMED;
 	if (!is_identity_of(m->user_id, facts->host))
 		return GUARD_FORGED_SENDER;

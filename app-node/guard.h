@@ -19,6 +19,8 @@
 	X(GUARD_PASS,            "pass")                                                  \
 	X(GUARD_MALFORMED,       "malformed")       /* properties that are not ours */    \
 	X(GUARD_OVERSIZED,       "oversized")       /* body above MESSAGE_BODY_MAX */     \
+	X(GUARD_UNSEALED,        "unsealed")        /* as no agent of ours sends it */    \
+	X(GUARD_SEAL,            "seal")            /* it was not sealed for here, so */  \
 	X(GUARD_FORGED_SENDER,   "forged-sender")   /* user-id is not of this host */     \
 	X(GUARD_UNKNOWN_OP,      "unknown-operation") /* or not open to this host */      \
 	X(GUARD_WRONG_KIND,      "wrong-kind")      /* or on the wrong lane */            \
@@ -40,7 +42,7 @@ enum guard_lane { GUARD_LANE_CALL = 0, GUARD_LANE_SEND };
 struct guard_facts {
 	const char *host;     /* of the crossing that it came through */
 	enum guard_lane lane; /* of the queue that it came from */
-	enum err fault;       /* of the delivery: ERR_OK, ERR_INPUT, ERR_FULL */
+	enum err fault;       /* of the delivery, as a crossing says it */
 	uint64_t now_unix_us;
 	uint64_t clock_skew_us; /* a sender's clock may be off by so much */
 };

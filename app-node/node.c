@@ -128,6 +128,8 @@ static enum problem_type problem_of(enum guard_verdict verdict)
 		return PROBLEM_OVERLOADED;
 	case GUARD_PASS:
 	case GUARD_MALFORMED:
+	case GUARD_UNSEALED:
+	case GUARD_SEAL:
 	case GUARD_FORGED_SENDER:
 	case GUARD_BAD_KEY:
 	case GUARD_BAD_JSON:
@@ -137,13 +139,13 @@ static enum problem_type problem_of(enum guard_verdict verdict)
 	return PROBLEM_BAD_REQUEST;
 }
 
-/* A call's sender gets a named error without any detail. */
+/* A call's sender gets a named error without any detail; if he is the sender. What was not sealed
+ * is not answered: a broker could make up the end of a call that is under way. */
 static void answer_refused(
-	struct crossing *x, const struct message *request, enum guard_verdict verdict)
+	struct crossing *x, const struct delivery *d, enum guard_verdict verdict)
 {
-	if (verdict != GUARD_MALFORMED && verdict != GUARD_EXPIRED &&
-		message_type_is_valid(request->type))
-		call_answer(x, request, problem_of(verdict), "refused");
+	if (d->fault == ERR_OK && verdict != GUARD_MALFORMED && verdict != GUARD_EXPIRED)
+		call_answer(x, &d->message, problem_of(verdict), "refused");
 }
 
 /* Refused, counted, told. What we had no memory to judge is none of the sender's mistakes: a
@@ -157,7 +159,7 @@ static void refuse(struct node_daemon *n, struct crossing *x, struct consumer *c
 			id_format(&d->message.id).at, text_show(d->message.type).at, x->host,
 			c->config.name, guard_text(verdict), (unsigned long long)d->body_bytes);
 	if (c == &x->call) {
-		answer_refused(x, &d->message, verdict);
+		answer_refused(x, d, verdict);
 		consumer_ack(c, d->tag);
 	} else if (verdict == GUARD_NO_MEMORY) {
 		channel_restart(&c->channel, ERR_NOMEM, "no memory to judge a delivery");
@@ -219,6 +221,7 @@ static enum err open_crossings(struct node_daemon *n)
 			.number = (unsigned)i,
 			.host = n->config->crossings.at[i],
 			.link = site_link_config(n->site, &n->config->site),
+			.ring = &n->site->rings[i],
 			.call_prefetch = (uint16_t)n->config->call_prefetch,
 			.send_prefetch = (uint16_t)n->config->send_prefetch,
 		};

@@ -128,7 +128,7 @@ START_TEST(what_the_delivery_could_not_carry)
 	facts.fault = ERR_INPUT;
 	expect_verdict(GUARD_MALFORMED);
 	facts.fault = ERR_NOMEM;
-	expect_verdict(GUARD_MALFORMED);
+	expect_verdict(GUARD_NO_MEMORY);
 	/* Nothing of a message that was let go by has been filled in. */
 	m = (struct message){ 0 };
 	facts.fault = ERR_FULL;
@@ -137,6 +137,22 @@ START_TEST(what_the_delivery_could_not_carry)
 	expect_verdict(GUARD_MALFORMED);
 	facts.fault = ERR_OK;
 	expect_verdict(GUARD_MALFORMED);
+}
+END_TEST
+
+START_TEST(what_no_seal_vouches_for_is_looked_at_no_further)
+{
+	facts.fault = ERR_UNSEALED;
+	expect_verdict(GUARD_UNSEALED);
+	facts.fault = ERR_SEAL;
+	expect_verdict(GUARD_SEAL);
+	/* Whatever else is wrong with it, or right. */
+	m.type = span_of("no.such");
+	m.user_id = span_of("web.web2.g1");
+	m.body = span_of("[");
+	expect_verdict(GUARD_SEAL);
+	facts.fault = ERR_UNSEALED;
+	expect_verdict(GUARD_UNSEALED);
 }
 END_TEST
 
@@ -579,6 +595,7 @@ int main(void)
 	tcase_add_test(tc, what_is_in_order_passes);
 	tcase_add_test(tc, each_verdict_has_a_name_of_its_own);
 	tcase_add_test(tc, what_the_delivery_could_not_carry);
+	tcase_add_test(tc, what_no_seal_vouches_for_is_looked_at_no_further);
 	tcase_add_test(tc, a_body_has_a_largest_size);
 	tcase_add_test(tc, a_problem_is_no_request);
 	tcase_add_loop_test(

@@ -6,6 +6,7 @@
 #include "amqp/consumer.h"
 #include "app-node/crossing.h"
 #include "http/target.h"
+#include "message/replay.h"
 
 #define AT(field) OPTION_AT(struct node_config, field)
 
@@ -45,6 +46,8 @@ static const struct option table[] = {
 		NULL, "sends of one crossing that may be with this node at once" },
 	{ "clock.skew", OPTION_MS, AT(clock_skew_ms), 0, 3600000, "30s", NULL, NULL,
 		"how far a web host's clock may be off before its calls are refused as too old" },
+	{ "replay.kept", OPTION_U64, AT(replay_kept), 1024, REPLAY_MAX_CAPACITY, "131072", NULL,
+		NULL, "calls, and sends, of one crossing that are known again; 56 bytes each" },
 };
 /* clang-format on */
 

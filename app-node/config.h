@@ -20,6 +20,7 @@ struct node_config {
 	uint64_t calls_waiting;
 	uint64_t send_prefetch;
 	uint64_t clock_skew_ms;
+	uint64_t replay_kept;
 };
 
 /* The table of all keys. */

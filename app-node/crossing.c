@@ -70,7 +70,12 @@ enum err crossing_init(struct crossing *x, struct loop *l, const struct crossing
 	struct link_config link = config->link;
 	char vhost[LINK_NAME_BYTES];
 
-	*x = (struct crossing){ .number = config->number, .events = *events, .arg = arg };
+	*x = (struct crossing){
+		.number = config->number,
+		.seen = config->seen,
+		.events = *events,
+		.arg = arg,
+	};
 	quiet_init(&x->quiet, l, x->host);
 	int len = snprintf(x->host, sizeof(x->host), "%s", config->host);
 

@@ -5,8 +5,8 @@
  * proof.
  * Whatever comes was sealed there, or says in its fault that it was not: the seal is the proof
  * that no broker made it up.
- * Layer: app-node. Uses: base, loop, message, amqp, quiet. Never: http, the contract. Thread: the
- * loop's. */
+ * Layer: app-node. Uses: base, loop, message, amqp, quiet, seen. Never: http, the contract. Thread:
+ * the loop's. */
 #ifndef SALLYPORT_NODE_CROSSING_H
 #define SALLYPORT_NODE_CROSSING_H
 
@@ -15,6 +15,7 @@
 #include "amqp/consumer.h"
 #include "amqp/link.h"
 #include "amqp/publisher.h"
+#include "app-node/seen.h"
 #include "daemon/quiet.h"
 #include "message/envelope.h"
 #include "message/message.h"
@@ -42,6 +43,7 @@ struct crossing_config {
 	const char *host;           /* of the web host; copied */
 	struct link_config link;    /* name and vhost are filled in here */
 	const struct keyring *ring; /* its sealing keys; copied */
+	struct seen *seen; /* of this host's messages; borrowed until crossing_fini() */
 	uint16_t call_prefetch;
 	uint16_t send_prefetch;
 };
@@ -61,6 +63,7 @@ struct crossing {
 	struct publisher reply;
 	struct sender sender;
 	struct envelope envelope;
+	struct seen *seen;
 	struct crossing_events events;
 	void *arg;
 	struct crossing_counters counters;

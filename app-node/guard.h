@@ -25,6 +25,10 @@
 	X(GUARD_UNKNOWN_OP,      "unknown-operation") /* or not open to this host */      \
 	X(GUARD_WRONG_KIND,      "wrong-kind")      /* or on the wrong lane */            \
 	X(GUARD_EXPIRED,         "expired")         /* its caller has given up */         \
+	X(GUARD_FUTURE,          "future")          /* its sender's clock is ahead */      \
+	X(GUARD_REPLAY,          "replay")          /* a copy of one that was taken */     \
+	X(GUARD_ID_REUSED,       "id-reused")       /* its id belongs to other content */  \
+	X(GUARD_TOO_OLD,         "too-old")         /* cannot be told from a copy */       \
 	X(GUARD_BAD_KEY,         "bad-key")         /* ordering key is not the param's */ \
 	X(GUARD_BAD_JSON,        "bad-json")        /* not strictly JSON, or no object */ \
 	X(GUARD_NO_MEMORY,       "out-of-memory")   /* ours: nothing is known about it */
@@ -47,7 +51,12 @@ struct guard_facts {
 	uint64_t clock_skew_us; /* a sender's clock may be off by so much */
 };
 
-/* Judges one message; *op is set when the verdict is GUARD_PASS. */
+/* By our clock, the last moment at which this call is not refused for its age; of sends, the end of
+ * time if they do not expire. */
+uint64_t guard_until_us(const struct guard_facts *facts, const struct message *m);
+
+/* Judges one message; *op is set when the verdict is GUARD_PASS. Whether it was here before, REPLAY
+ * to TOO_OLD, is seen.h's question. */
 enum guard_verdict guard_judge(const struct contract *contract, const struct guard_facts *facts,
 	const struct message *m, const struct operation **op);
 

@@ -10,7 +10,7 @@
 
 #include "base/macro.h"
 
-enum { BROKER_CROSSINGS = 80, BROKER_PATH_MAX = 256 };
+enum { BROKER_CROSSINGS = 96, BROKER_PATH_MAX = 256 };
 
 struct broker {
 	char folder[BROKER_PATH_MAX];
@@ -25,7 +25,7 @@ struct broker {
 	pid_t starter; /* of must_broker_begin_start() */
 };
 
-/* Starts it in `folder`, with the crossings t01 … t80 and the nodes app1 and app2. */
+/* Starts it in `folder`, with the crossings t01 … t96 and the nodes app1 and app2. */
 void must_broker_up(struct broker *b, const char *folder);
 
 /* Ends it and removes what it had. A zeroed broker is fine. */

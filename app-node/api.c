@@ -23,6 +23,7 @@ static void write_crossing(const struct crossing *x, struct json_writer *w)
 	json_write_u64_member(w, "sends", x->send.counters.delivered);
 	json_write_u64_member(w, "replies", x->counters.replies);
 	json_write_u64_member(w, "replies_lost", x->counters.replies_lost);
+	probes_write_seal(w, seal_counters(x->envelope.coming));
 	json_write_key(w, "link");
 	link_write_status(&x->link, w);
 	json_write_object_end(w);
@@ -145,7 +146,8 @@ static void register_crossing(struct metrics *m, struct crossing *x)
 		&x->counters.replies_lost);
 	metrics_counter(m, "sallyport_log_unsaid_total",
 		"Log lines left out: this host caused too many of one kind.", labels,
-		&x->hush.unsaid_count);
+		&x->quiet.hush.unsaid_count);
+	probes_register_seal(m, x->host, seal_counters(x->envelope.coming));
 	probes_register_link(m, &x->link);
 }
 

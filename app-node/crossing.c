@@ -2,28 +2,9 @@
 
 #include <stdio.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 
-enum {
-	BACKLOG_MAX_BYTES = 8 * 1024 * 1024,
-	SUM_UP_AFTER_MS = 60 * 1000,
-};
-
-static void sum_up(struct crossing *x)
-{
-	const char *cause = NULL;
-
-	for (uint64_t lines = hush_take(&x->hush, &cause); lines > 0;
-		lines = hush_take(&x->hush, &cause))
-		log_warn("host=%s event=unsaid reason=%s lines=%llu", x->host, cause,
-			(unsigned long long)lines);
-}
-
-static void on_unsaid(struct timer *timer)
-{
-	sum_up(container_of(timer, struct crossing, unsaid));
-}
+enum { BACKLOG_MAX_BYTES = 8 * 1024 * 1024 };
 
 static void on_link_change(void *arg, struct link *k)
 {
@@ -44,8 +25,11 @@ static void on_link_stopped(void *arg, struct link *k)
 static void on_delivery(void *arg, struct consumer *c, const struct delivery *d)
 {
 	struct crossing *x = arg;
+	struct delivery opened = *d;
 
-	x->events.on_delivery(x->arg, x, c, d);
+	if (opened.fault == ERR_OK)
+		opened.fault = envelope_unwrap(&x->envelope, &opened.message);
+	x->events.on_delivery(x->arg, x, c, &opened);
 }
 
 static void on_lane_lost(void *arg, struct consumer *c)
@@ -86,8 +70,13 @@ enum err crossing_init(struct crossing *x, struct loop *l, const struct crossing
 	struct link_config link = config->link;
 	char vhost[LINK_NAME_BYTES];
 
-	*x = (struct crossing){ .number = config->number, .events = *events, .arg = arg };
-	timer_init(&x->unsaid, l, on_unsaid);
+	*x = (struct crossing){
+		.number = config->number,
+		.seen = config->seen,
+		.events = *events,
+		.arg = arg,
+	};
+	quiet_init(&x->quiet, l, x->host);
 	int len = snprintf(x->host, sizeof(x->host), "%s", config->host);
 
 	if (len < 0 || len >= (int)sizeof(x->host))
@@ -98,6 +87,8 @@ enum err crossing_init(struct crossing *x, struct loop *l, const struct crossing
 	sender_init(&x->sender, tls_identity_name(link.identity));
 	enum err err = link_init(&x->link, l, &link, on_link_change, x);
 
+	if (err == ERR_OK)
+		err = envelope_init(&x->envelope, config->ring, span_of(x->host), ENVELOPE_APP);
 	if (err == ERR_OK)
 		err = consumer_init(&x->call, l, &call, on_delivery, x);
 	if (err == ERR_OK)
@@ -116,11 +107,12 @@ enum err crossing_init(struct crossing *x, struct loop *l, const struct crossing
 
 void crossing_fini(struct crossing *x)
 {
-	timer_cancel(&x->unsaid);
+	quiet_fini(&x->quiet);
 	link_fini(&x->link);
 	consumer_fini(&x->call);
 	consumer_fini(&x->send);
 	publisher_fini(&x->reply);
+	envelope_fini(&x->envelope);
 }
 
 void crossing_start(struct crossing *x)
@@ -135,15 +127,18 @@ void crossing_drain(struct crossing *x)
 
 void crossing_stop(struct crossing *x)
 {
-	sum_up(x);
+	quiet_sum_up(&x->quiet);
 	link_stop(&x->link, on_link_stopped);
 }
 
 enum err crossing_reply(struct crossing *x, struct message *m)
 {
 	sender_stamp(&x->sender, m);
-	enum err err = publisher_put(&x->reply, m, NULL);
+	struct message sealed = *m;
+	enum err err = envelope_wrap(&x->envelope, &sealed);
 
+	if (err == ERR_OK)
+		err = publisher_put(&x->reply, &sealed, NULL);
 	if (err == ERR_OK) {
 		x->counters.replies++;
 		return ERR_OK;
@@ -159,13 +154,4 @@ void crossing_reply_failed(struct crossing *x, const struct id *request, enum er
 	if (crossing_may_log(x, "reply-lost"))
 		log_warn("msg=%s host=%s event=reply-lost reason=\"%s\"", id_format(request).at,
 			x->host, err_text(why));
-}
-
-bool crossing_may_log(struct crossing *x, const char *cause)
-{
-	if (hush_allows(&x->hush, cause, clock_mono_us() / 1000))
-		return true;
-	if (!x->unsaid.is_set)
-		timer_after(&x->unsaid, SUM_UP_AFTER_MS);
-	return false;
 }

@@ -3,8 +3,10 @@
  *
  * What came through here came from that host, whatever its headers say: the connection is the
  * proof.
- * Layer: app-node. Uses: base, loop, message, amqp, hush. Never: http, the contract. Thread: the
- * loop's. */
+ * Whatever comes was sealed there, or says in its fault that it was not: the seal is the proof
+ * that no broker made it up.
+ * Layer: app-node. Uses: base, loop, message, amqp, quiet, seen. Never: http, the contract. Thread:
+ * the loop's. */
 #ifndef SALLYPORT_NODE_CROSSING_H
 #define SALLYPORT_NODE_CROSSING_H
 
@@ -13,8 +15,9 @@
 #include "amqp/consumer.h"
 #include "amqp/link.h"
 #include "amqp/publisher.h"
-#include "app-node/hush.h"
-#include "loop/timer.h"
+#include "app-node/seen.h"
+#include "daemon/quiet.h"
+#include "message/envelope.h"
 #include "message/message.h"
 
 enum { CROSSING_HOST_MAX_BYTES = 63 };
@@ -23,7 +26,8 @@ struct crossing;
 
 struct crossing_events {
 	/* d is borrowed for the call; consumer says which lane (crossing->call or ->send), and
-	 * settles it later. */
+	 * settles it later. Its body is what was sealed; where there is none, its fault may be, beside
+	 * those of a consumer, ERR_UNSEALED, ERR_SEAL, or ERR_NOMEM: it could not be looked at. */
 	void (*on_delivery)(
 		void *arg, struct crossing *x, struct consumer *c, const struct delivery *d);
 	/* Delivery tags of that lane are stale; what was not settled comes again, to whom it
@@ -36,8 +40,10 @@ struct crossing_events {
 
 struct crossing_config {
 	unsigned number;
-	const char *host;        /* of the web host; copied */
-	struct link_config link; /* name and vhost are filled in here */
+	const char *host;           /* of the web host; copied */
+	struct link_config link;    /* name and vhost are filled in here */
+	const struct keyring *ring; /* its sealing keys; copied */
+	struct seen *seen; /* of this host's messages; borrowed until crossing_fini() */
 	uint16_t call_prefetch;
 	uint16_t send_prefetch;
 };
@@ -56,11 +62,12 @@ struct crossing {
 	struct consumer send;
 	struct publisher reply;
 	struct sender sender;
+	struct envelope envelope;
+	struct seen *seen;
 	struct crossing_events events;
 	void *arg;
 	struct crossing_counters counters;
-	struct hush hush;    /* what is logged about this host, at most */
-	struct timer unsaid; /* set while lines were left out: they are summed up then */
+	struct quiet quiet; /* what is logged about this host, at most */
 };
 
 /* Takes:   config's texts are copied or borrowed as link_init() says.
@@ -83,14 +90,17 @@ static inline bool crossing_is_ready(const struct crossing *x)
 	return link_is_ready(&x->link);
 }
 
-/* Sends a reply. Stamps m. Returns: ERR_OK; ERR_LINK or ERR_FULL: it is lost, and counted. */
+/* Seals and sends a reply. Stamps m. Returns: ERR_OK; ERR_LINK, ERR_FULL or ERR_NOMEM: it is
+ * lost, and counted. */
 WARN_UNUSED enum err crossing_reply(struct crossing *x, struct message *m);
 
 /* A reply to `request` was lost before it came to that. */
 void crossing_reply_failed(struct crossing *x, const struct id *request, enum err why);
 
-/* May a line be written about something that this host can cause as often as it likes? What is
- * left out is counted, and summed up once a minute. Takes: cause has static storage. */
-bool crossing_may_log(struct crossing *x, const char *cause);
+/* quiet_may_log() for what this host can cause. */
+static inline bool crossing_may_log(struct crossing *x, const char *cause)
+{
+	return quiet_may_log(&x->quiet, cause);
+}
 
 #endif

@@ -49,15 +49,41 @@ static uint64_t add(uint64_t a, uint64_t b)
 	return a <= UINT64_MAX - b ? a + b : UINT64_MAX;
 }
 
-/* A call that waited longer than its caller would, whatever the clocks say within their skew.
- */
-static bool is_expired(const struct guard_facts *facts, const struct message *m)
+static uint64_t call_until_us(const struct guard_facts *facts, const struct message *m)
 {
 	uint64_t left_ms = m->time_left_ms < TIME_LEFT_MAX_MS ? m->time_left_ms
 							      : TIME_LEFT_MAX_MS;
-	uint64_t ends_us = add(add(m->sent_unix_us, left_ms * 1000), facts->clock_skew_us);
 
-	return facts->lane == GUARD_LANE_CALL && (left_ms == 0 || facts->now_unix_us > ends_us);
+	return add(add(m->sent_unix_us, left_ms * 1000), facts->clock_skew_us);
+}
+
+static uint64_t send_until_us(const struct guard_facts *facts, const struct message *m)
+{
+	if (m->expires_unix_ms == 0 || m->expires_unix_ms > UINT64_MAX / 1000)
+		return UINT64_MAX;
+	return add(m->expires_unix_ms * 1000, facts->clock_skew_us);
+}
+
+uint64_t guard_until_us(const struct guard_facts *facts, const struct message *m)
+{
+	return facts->lane == GUARD_LANE_CALL ? call_until_us(facts, m)
+					      : send_until_us(facts, m);
+}
+
+/* A call that waited longer than its caller would, a send beyond its time; whatever the clocks say
+ * within their skew. */
+static bool is_expired(const struct guard_facts *facts, const struct message *m)
+{
+	if (facts->lane == GUARD_LANE_CALL && m->time_left_ms == 0)
+		return true;
+	return facts->now_unix_us > guard_until_us(facts, m);
+}
+
+/* Its age would mean nothing. A send has none that matters, and is not refused for a clock. */
+static bool is_from_the_future(const struct guard_facts *facts, const struct message *m)
+{
+	return facts->lane == GUARD_LANE_CALL &&
+	       m->sent_unix_us > add(facts->now_unix_us, facts->clock_skew_us);
 }
 
 /* The header is what orders; were it not the parameter, or empty, a host could reorder at will.
@@ -90,13 +116,25 @@ static enum guard_verdict judge_body(const struct operation *op, const struct me
 	return verdict;
 }
 
+static enum guard_verdict verdict_of(enum err fault)
+{
+	if (fault == ERR_FULL)
+		return GUARD_OVERSIZED;
+	if (fault == ERR_UNSEALED)
+		return GUARD_UNSEALED;
+	if (fault == ERR_SEAL)
+		return GUARD_SEAL;
+	return fault == ERR_NOMEM ? GUARD_NO_MEMORY : GUARD_MALFORMED;
+}
+
 enum guard_verdict guard_judge(const struct contract *contract, const struct guard_facts *facts,
 	const struct message *m, const struct operation **op)
 {
-	if (facts->fault == ERR_FULL || m->body.len > MESSAGE_BODY_MAX_BYTES)
+	if (facts->fault != ERR_OK)
+		return verdict_of(facts->fault);
+	if (m->body.len > MESSAGE_BODY_MAX_BYTES)
 		return GUARD_OVERSIZED;
-	if (facts->fault != ERR_OK || !message_type_is_valid(m->type) ||
-		m->content != MESSAGE_JSON)
+	if (!message_type_is_valid(m->type) || m->content != MESSAGE_JSON)
 		return GUARD_MALFORMED;
 	if (!is_identity_of(m->user_id, facts->host))
 		return GUARD_FORGED_SENDER;
@@ -108,6 +146,8 @@ enum guard_verdict guard_judge(const struct contract *contract, const struct gua
 		return GUARD_WRONG_KIND;
 	if (is_expired(facts, m))
 		return GUARD_EXPIRED;
+	if (is_from_the_future(facts, m))
+		return GUARD_FUTURE;
 	enum guard_verdict verdict = judge_body(found, m);
 
 	if (verdict == GUARD_PASS)

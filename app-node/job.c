@@ -169,6 +169,15 @@ static struct job *find(
 	return RB_FIND(jobs_by_id, &j->by_id, &wanted);
 }
 
+bool jobs_has_other(
+	struct jobs *j, struct crossing *x, struct consumer *c, const struct message *m)
+{
+	const struct job *job = find(j, x, c, &m->id);
+
+	return job != NULL &&
+	       !(span_equals(job->op->name_span, m->type) && span_equals(job->body, m->body));
+}
+
 /* The same message again: either the broker hands out what we lost, or the sender repeats
  * itself. */
 static void take_again(struct job *job, struct consumer *c, const struct delivery *d)

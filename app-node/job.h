@@ -102,6 +102,10 @@ WARN_UNUSED enum err jobs_init(
 /* jobs_cancel() must have been called. A zeroed one is fine. */
 void jobs_fini(struct jobs *j);
 
+/* Is something else under way that came through this lane with the same id? */
+bool jobs_has_other(
+	struct jobs *j, struct crossing *x, struct consumer *c, const struct message *m);
+
 /* Takes a delivery on; it is settled now (calls) or will be. d and op as the guard saw them. */
 void jobs_take(struct jobs *j, struct crossing *x, struct consumer *c, const struct delivery *d,
 	const struct operation *op);

@@ -22,6 +22,7 @@ int main(int argc, char **argv)
 		.config = &config,
 		.site = &config.site,
 		.identity_name = &config.node,
+		.open_rings = node_open_rings,
 		.run = node_run,
 		.set = &set,
 	};

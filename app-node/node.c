@@ -113,37 +113,51 @@ static void on_change(void *arg, struct crossing *x)
 		life_tell_ready(&n->life);
 }
 
-static enum problem_type problem_of(enum guard_verdict verdict)
+/* What the sender of a refused call is told. False: nothing, because what was refused may be a copy,
+ * or made up: a broker could end a call that is under way with our answer to it. */
+static bool find_problem(enum guard_verdict verdict, enum problem_type *out)
 {
 	switch (verdict) {
 	case GUARD_UNKNOWN_OP:
-		return PROBLEM_UNKNOWN_OPERATION;
+		*out = PROBLEM_UNKNOWN_OPERATION;
+		return true;
 	case GUARD_WRONG_KIND:
-		return PROBLEM_WRONG_KIND;
+		*out = PROBLEM_WRONG_KIND;
+		return true;
 	case GUARD_OVERSIZED:
-		return PROBLEM_PAYLOAD_TOO_LARGE;
-	case GUARD_EXPIRED:
-		return PROBLEM_DEADLINE_EXCEEDED;
+		*out = PROBLEM_PAYLOAD_TOO_LARGE;
+		return true;
 	case GUARD_NO_MEMORY:
-		return PROBLEM_OVERLOADED;
-	case GUARD_PASS:
-	case GUARD_MALFORMED:
+		*out = PROBLEM_OVERLOADED;
+		return true;
 	case GUARD_FORGED_SENDER:
 	case GUARD_BAD_KEY:
 	case GUARD_BAD_JSON:
+		*out = PROBLEM_BAD_REQUEST;
+		return true;
+	case GUARD_PASS:
+	case GUARD_MALFORMED:
+	case GUARD_UNSEALED:
+	case GUARD_SEAL:
+	case GUARD_EXPIRED:
+	case GUARD_FUTURE:
+	case GUARD_REPLAY:
+	case GUARD_ID_REUSED:
+	case GUARD_TOO_OLD:
 	case GUARD_VERDICTS:
 		break;
 	}
-	return PROBLEM_BAD_REQUEST;
+	return false;
 }
 
-/* A call's sender gets a named error without any detail. */
+/* A call's sender gets a named error without any detail; if the seal says that he is the sender. */
 static void answer_refused(
-	struct crossing *x, const struct message *request, enum guard_verdict verdict)
+	struct crossing *x, const struct delivery *d, enum guard_verdict verdict)
 {
-	if (verdict != GUARD_MALFORMED && verdict != GUARD_EXPIRED &&
-		message_type_is_valid(request->type))
-		call_answer(x, request, problem_of(verdict), "refused");
+	enum problem_type problem;
+
+	if (d->fault == ERR_OK && find_problem(verdict, &problem))
+		call_answer(x, &d->message, problem, "refused");
 }
 
 /* Refused, counted, told. What we had no memory to judge is none of the sender's mistakes: a
@@ -157,13 +171,47 @@ static void refuse(struct node_daemon *n, struct crossing *x, struct consumer *c
 			id_format(&d->message.id).at, text_show(d->message.type).at, x->host,
 			c->config.name, guard_text(verdict), (unsigned long long)d->body_bytes);
 	if (c == &x->call) {
-		answer_refused(x, &d->message, verdict);
+		answer_refused(x, d, verdict);
 		consumer_ack(c, d->tag);
+	} else if (verdict == GUARD_REPLAY) {
+		consumer_ack(c, d->tag); /* it was done */
 	} else if (verdict == GUARD_NO_MEMORY) {
 		channel_restart(&c->channel, ERR_NOMEM, "no memory to judge a delivery");
 	} else {
 		consumer_reject(c, d->tag);
 	}
+}
+
+static enum guard_verdict verdict_of(enum replay_verdict replay)
+{
+	switch (replay) {
+	case REPLAY_FIRST:
+	case REPLAY_ANEW:
+		break;
+	case REPLAY_AGAIN:
+		return GUARD_REPLAY;
+	case REPLAY_OTHER:
+		return GUARD_ID_REUSED;
+	case REPLAY_TOO_OLD:
+		return GUARD_TOO_OLD;
+	}
+	return GUARD_PASS;
+}
+
+/* Was it here before? A call that the broker hands out again is jobs' to answer, known or not. */
+static enum guard_verdict judge_repeat(struct node_daemon *n, struct crossing *x,
+	struct consumer *c, const struct delivery *d, const struct guard_facts *facts)
+{
+	const struct message *m = &d->message;
+
+	if (jobs_has_other(&n->jobs, x, c, m))
+		return GUARD_ID_REUSED;
+	if (facts->lane == GUARD_LANE_SEND)
+		return verdict_of(seen_send(x->seen, m));
+	enum guard_verdict verdict = verdict_of(
+		seen_call(x->seen, m, guard_until_us(facts, m), facts->now_unix_us));
+
+	return verdict == GUARD_REPLAY && d->is_redelivered ? GUARD_PASS : verdict;
 }
 
 static void on_delivery(
@@ -180,6 +228,8 @@ static void on_delivery(
 	};
 	enum guard_verdict verdict = guard_judge(&n->site->contract, &facts, &d->message, &op);
 
+	if (verdict == GUARD_PASS)
+		verdict = judge_repeat(n, x, c, d, &facts);
 	if (verdict == GUARD_PASS)
 		jobs_take(&n->jobs, x, c, d, op);
 	else
@@ -212,13 +262,16 @@ static enum err open_crossings(struct node_daemon *n)
 	};
 
 	n->crossings = calloc(n->config->crossings.count, sizeof(*n->crossings));
-	if (n->crossings == NULL)
+	n->seen = calloc(n->config->crossings.count, sizeof(*n->seen));
+	if (n->crossings == NULL || n->seen == NULL)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < n->config->crossings.count; i++) {
 		struct crossing_config config = {
 			.number = (unsigned)i,
 			.host = n->config->crossings.at[i],
 			.link = site_link_config(n->site, &n->config->site),
+			.ring = &n->site->rings[i],
+			.seen = &n->seen[i],
 			.call_prefetch = (uint16_t)n->config->call_prefetch,
 			.send_prefetch = (uint16_t)n->config->send_prefetch,
 		};
@@ -226,6 +279,8 @@ static enum err open_crossings(struct node_daemon *n)
 		n->crossing_count++;
 		enum err err = crossing_init(&n->crossings[i], &n->loop, &config, &events, n);
 
+		if (err == ERR_OK)
+			err = seen_init(&n->seen[i], (uint32_t)n->config->replay_kept);
 		if (err != ERR_OK)
 			return err;
 	}
@@ -328,9 +383,12 @@ enum err node_run(const void *node_config, const struct site *site, int ready_fd
 		abandon(&n);
 	loop_run(&n.loop);
 	metrics_fini(&n.metrics);
-	for (size_t i = 0; i < n.crossing_count; i++)
+	for (size_t i = 0; i < n.crossing_count; i++) {
 		crossing_fini(&n.crossings[i]);
+		seen_fini(&n.seen[i]);
+	}
 	free(n.crossings);
+	free(n.seen);
 	jobs_fini(&n.jobs);
 	life_fini(&n.life);
 	loop_fini(&n.loop);

@@ -23,6 +23,7 @@ struct node_daemon {
 	const struct site *site;          /* borrowed */
 	enum node_state state;
 	struct crossing *crossings; /* owned, crossing_count of them */
+	struct seen *seen;          /* owned; one per crossing, whatever becomes of its links */
 	size_t crossing_count;
 	size_t ready_count;     /* crossings that are ready */
 	size_t calls_undrained; /* DRAINING: crossings that may still bring calls */

@@ -59,6 +59,7 @@ void send_finish(struct job *job)
 			id_format(&job->id).at, job->op->name, job->crossing->host,
 			(unsigned long long)job->attempts);
 		job->all->counters.sends_done++;
+		seen_done(job->crossing->seen, &job->id, job->op->name_span, job->body);
 		consumer_ack(job->consumer, job->tag);
 		job_end(job);
 		return;

@@ -2,7 +2,7 @@
  * used up; then the broker's dead-letter queue has it.
  *
  * Its delivery is settled when its outcome is known, not before.
- * Layer: app-node. Uses: base, loop, job, outcome, amqp (settling). Thread: the loop's. */
+ * Layer: app-node. Uses: base, loop, job, outcome, seen, amqp (settling). Thread: the loop's. */
 #ifndef SALLYPORT_NODE_SEND_H
 #define SALLYPORT_NODE_SEND_H
 

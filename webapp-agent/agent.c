@@ -93,6 +93,7 @@ static enum err start_border(struct agent *a)
 	struct border_config config = {
 		.host = a->config->host,
 		.link = site_link_config(a->site, &a->config->site),
+		.ring = &a->site->rings[0],
 		.confirm_timeout_ms = a->config->confirm_timeout_ms,
 		.send_window = (unsigned)a->config->send_window,
 	};

@@ -48,6 +48,17 @@ static void write_desk(const struct desk *d, struct json_writer *w)
 	json_write_object_end(w);
 }
 
+static void write_refused(const struct border *b, struct json_writer *w)
+{
+	json_write_key(w, "refused");
+	json_write_object(w);
+	for (size_t i = 0; i < BORDER_REFUSALS; i++)
+		if (b->refused[i] > 0)
+			json_write_u64_member(
+				w, border_refusal_text((enum border_refusal)i), b->refused[i]);
+	json_write_object_end(w);
+}
+
 static void get_status(struct agent *a, struct http_request *rq, struct span rest)
 {
 	struct buf body;
@@ -68,6 +79,8 @@ static void get_status(struct agent *a, struct http_request *rq, struct span res
 	json_write_text_member(&w, "contract", a->site->contract_digest);
 	json_write_key(&w, "border");
 	link_write_status(&a->border.link, &w);
+	probes_write_seal(&w, seal_counters(a->border.envelope.coming));
+	write_refused(&a->border, &w);
 	write_desk(&a->desk, &w);
 	json_write_object_end(&w);
 	buf_byte(&body, '\n');
@@ -149,6 +162,7 @@ void api_register_metrics(struct agent *a)
 {
 	struct metrics *m = &a->metrics;
 	const struct desk *d = &a->desk;
+	const struct metrics_label host[] = { { "host", a->config->host }, { NULL, NULL } };
 
 	metrics_gauge(m, "sallyport_border_ready", "1 while calls and sends can cross.", NULL,
 		read_ready, a);
@@ -161,9 +175,21 @@ void api_register_metrics(struct agent *a)
 		&d->call_us);
 	metrics_counter(m, "sallyport_late_replies_total", "Replies that nobody waited for.",
 		NULL, &d->counters.late_replies);
-	metrics_counter(m, "sallyport_refused_replies_total",
-		"Replies that were malformed or not from the app realm.", NULL,
-		&a->border.counters.refused_replies);
+	for (size_t i = 0; i < BORDER_REFUSALS; i++) {
+		const struct metrics_label labels[] = {
+			{ "reason", border_refusal_text((enum border_refusal)i) },
+			{ NULL, NULL },
+		};
+
+		metrics_counter(m, "sallyport_refused_replies_total",
+			"Replies that did not reach their callers: not sealed by the app "
+			"realm.",
+			labels, &a->border.refused[i]);
+	}
+	probes_register_seal(m, a->config->host, seal_counters(a->border.envelope.coming));
+	metrics_counter(m, "sallyport_log_unsaid_total",
+		"Log lines left out: too many of one kind.", host,
+		&a->border.quiet.hush.unsaid_count);
 	metrics_counter(
 		m, "sallyport_sends_total", "Sends published.", NULL, &d->counters.sends);
 	metrics_counter(m, "sallyport_sends_accepted_total", "Sends answered 202.", NULL,

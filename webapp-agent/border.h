@@ -1,7 +1,8 @@
-/* border.h - this web host's side of its crossing: calls and sends go out, replies come in.
+/* border.h - this web host's side of its crossing: calls and sends go out, replies come in, all
+ * of them sealed.
  *
- * Layer: webapp-agent. Uses: base, loop, message, amqp. Never: http, the store. Thread: the
- * loop's. */
+ * Layer: webapp-agent. Uses: base, loop, message, amqp, quiet. Never: http, the store. Thread:
+ * the loop's. */
 #ifndef SALLYPORT_AGENT_BORDER_H
 #define SALLYPORT_AGENT_BORDER_H
 
@@ -10,6 +11,8 @@
 #include "amqp/consumer.h"
 #include "amqp/link.h"
 #include "amqp/publisher.h"
+#include "daemon/quiet.h"
+#include "message/envelope.h"
 #include "message/message.h"
 
 struct border;
@@ -24,17 +27,32 @@ struct border_events {
 };
 
 struct border_config {
-	const char *host;        /* this web host's name; copied */
-	struct link_config link; /* name and vhost are filled in here */
+	const char *host;           /* this web host's name; copied */
+	struct link_config link;    /* name and vhost are filled in here */
+	const struct keyring *ring; /* the crossing's sealing keys; copied */
 	uint64_t confirm_timeout_ms;
 	unsigned send_window; /* sends not yet confirmed by the broker, at most */
 };
 
-struct border_counters {
-	uint64_t refused_replies; /* not ours to read: malformed, or of an impossible sender */
-};
+/* clang-format off */
+#define BORDER_MAP(X)                                                                      \
+	X(BORDER_MALFORMED,     "malformed")     /* properties that are not ours */        \
+	X(BORDER_UNSEALED,      "unsealed")      /* as no node of ours sends it */         \
+	X(BORDER_SEAL,          "seal")          /* not sealed for here, so */             \
+	X(BORDER_FORGED_SENDER, "forged-sender") /* user-id is not of the app realm */     \
+	X(BORDER_NO_MEMORY,     "out-of-memory") /* ours: nothing is known about it */
+/* clang-format on */
+
+/* Why a reply does not reach its caller. */
+#define BORDER_ENUM(code, text) code,
+enum border_refusal { BORDER_MAP(BORDER_ENUM) BORDER_REFUSALS };
+#undef BORDER_ENUM
+
+/* Static storage: the reason in logs and counters. */
+const char *border_refusal_text(enum border_refusal refusal);
 
 struct border {
+	char host[LINK_NAME_BYTES];
 	struct link link;
 	struct publisher call;
 	struct publisher send;
@@ -43,7 +61,9 @@ struct border {
 	struct sender send_sender;
 	struct border_events events;
 	void *arg;
-	struct border_counters counters;
+	struct envelope envelope;
+	struct quiet quiet;
+	uint64_t refused[BORDER_REFUSALS]; /* replies, by reason */
 };
 
 /* Takes:   config as link_init().
@@ -61,11 +81,12 @@ static inline bool border_is_ready(const struct border *b)
 	return link_is_ready(&b->link);
 }
 
-/* Sends a call's request; its answer comes through on_reply, or not at all. Stamps m.
- * Returns: ERR_OK, ERR_LINK (not ready), ERR_FULL (the network does not keep up). */
+/* Seals and sends a call's request; its answer comes through on_reply, or not at all. Stamps m.
+ * Returns: ERR_OK, ERR_LINK (not ready), ERR_FULL (the network does not keep up), ERR_NOMEM. */
 WARN_UNUSED enum err border_call(struct border *b, struct message *m);
 
-/* Publishes a send; req->on_done tells the broker's verdict, as publisher_put(). Stamps m. */
+/* Seals and publishes a send; req->on_done tells the broker's verdict, as publisher_put(). Stamps
+ * m. Returns: also ERR_NOMEM. */
 WARN_UNUSED enum err border_send(struct border *b, struct message *m, struct publish *req);
 
 #endif

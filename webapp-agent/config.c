@@ -8,6 +8,8 @@
 static const struct option table[] = {
 	{ "host", OPTION_NAME, AT(host), 1, 63, NULL, "web1", NULL,
 		"name of this web host, as provisioned" },
+	{ "seal.key", OPTION_SECRET, AT(seal_key), 1, 4096, NULL, "seal.key", NULL,
+		"key file of this host's crossing: what crosses is sealed with it" },
 	SITE_OPTIONS(struct agent_config, site),
 	{ "calls.waiting", OPTION_U64, AT(calls_waiting), 1, 100000, "1024", NULL, NULL,
 		"requests that may wait for an answer at once; more are answered 503 overloaded" },
@@ -27,3 +29,10 @@ static const struct option table[] = {
 /* clang-format on */
 
 const struct options agent_options = { .table = table, .count = ARRAY_COUNT(table) };
+
+enum err agent_open_rings(const void *agent_config, struct site *site, struct report *report)
+{
+	const struct agent_config *config = agent_config;
+
+	return site_open_rings(site, &config->seal_key, 1, report);
+}

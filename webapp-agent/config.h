@@ -12,6 +12,7 @@
 struct agent_config {
 	struct site_config site;
 	char *host;
+	char *seal_key;
 	uint64_t calls_waiting;
 	uint64_t answers_kept;
 	uint64_t answers_kept_bytes;
@@ -23,5 +24,9 @@ struct agent_config {
 
 /* The table of all keys. */
 extern const struct options agent_options;
+
+/* The one ring of this host's crossing: a program_rings_fn. */
+WARN_UNUSED enum err agent_open_rings(
+	const void *agent_config, struct site *site, struct report *report);
 
 #endif

@@ -177,6 +177,8 @@ static void tell_border_away(struct desk *d, struct errand *e, enum err err)
 	if (err == ERR_FULL)
 		end_errand(d, e, ERRAND_DROPS, PROBLEM_OVERLOADED,
 			"the border takes messages more slowly than they come");
+	else if (err == ERR_NOMEM)
+		end_errand(d, e, ERRAND_DROPS, PROBLEM_OVERLOADED, "out of memory");
 	else
 		end_errand(d, e, ERRAND_DROPS, PROBLEM_BORDER_UNAVAILABLE,
 			"no connection to the border; nothing was sent");

@@ -86,6 +86,7 @@ int main(int argc, char **argv)
 		.config = &config,
 		.site = &config.site,
 		.identity_name = &config.host,
+		.open_rings = agent_open_rings,
 		.run = agent_run,
 		.commands = own,
 		.command_count = ARRAY_COUNT(own),

@@ -72,3 +72,11 @@ pki_issue_client() {
 pki_issue_server() {
 	pki_issue "$1" "$2" 'extendedKeyUsage = serverAuth' "subjectAltName = $3"
 }
+
+# pki_make_seal FILE NAME - the sealing key of a crossing, if it is missing, as shared/message/keyring.h reads it.
+pki_make_seal() {
+	[[ -s $1 ]] && return
+	local key
+	key=$(openssl rand -hex 32) || return 1
+	(umask 077 && printf 'sallyport-seal-key v1\n# %s\nkey present %s\n' "$2" "$key" >"$1.new") && mv -f "$1.new" "$1"
+}

@@ -193,12 +193,13 @@ tls.certificate = $identity.pem
 tls.key = $identity.key
 contract = contract.yaml"
 	if [[ $kind == hosts ]]; then
-		printf 'host = %s\n%s\napi.socket = /run/sallyport/agent.sock\n' "$name" "$common" >"$new/webapp-agent.conf"
-		cp -- "$seals/$name.key" "$new/seal.key"
+		printf 'host = %s\n%s\nseal.key = seal.key\napi.socket = /run/sallyport/agent.sock\n' "$name" "$common" \
+			>"$new/webapp-agent.conf"
+		cp -- "$seals/$name.seal" "$new/seal.key"
 	else
 		printf 'node = %s\n%s\ncrossings = %s\napi.socket = /run/sallyport/node.sock\n' "$name" "$common" "$crossings" \
 			>"$new/app-node.conf"
-		printf 'handlers = http+unix:///run/sallyport/handlers.sock\n' >>"$new/app-node.conf"
+		printf 'seal.keys = seal\nhandlers = http+unix:///run/sallyport/handlers.sock\n' >>"$new/app-node.conf"
 		cp -r -- "$seals" "$new/seal"
 	fi
 	if diff -rq -- "$new" "$state/bundles/$identity" >/dev/null 2>&1; then
@@ -211,8 +212,8 @@ contract = contract.yaml"
 
 # make_seal_file FOLDER NAME PRESENT ACCEPTED - the key file as the daemons read it (shared/message/keyring.h).
 make_seal_file() {
-	printf 'sallyport-seal-key v1\n# %s\nkey present %s\n' "$2" "$(<"$state/seal/$2.$3")" >"$1/$2.key"
-	[[ $4 == - ]] || printf 'key accepted %s\n' "$(<"$state/seal/$2.$4")" >>"$1/$2.key"
+	printf 'sallyport-seal-key v1\n# %s\nkey present %s\n' "$2" "$(<"$state/seal/$2.$3")" >"$1/$2.seal"
+	[[ $4 == - ]] || printf 'key accepted %s\n' "$(<"$state/seal/$2.$4")" >>"$1/$2.seal"
 }
 
 # state_bundles - the bundles of everybody who is there, of the newest generation, and none of anybody else.

@@ -7,6 +7,7 @@
 
 #include "base/bug.h"
 #include "base/text.h"
+#include "message/seal.h"
 
 enum {
 	POOL_PAGE_BYTES = 4096,
@@ -324,6 +325,8 @@ static enum err read_header(const amqp_table_entry_t *entry, struct message *out
 		fine = is_integer(value, &out->seq);
 	else if (span_is(name, "attempt"))
 		fine = is_integer(value, &out->attempt);
+	else if (span_is(name, "expires-at"))
+		fine = is_integer(value, &out->expires_unix_ms);
 	else if (span_is(name, "key"))
 		fine = is_short_text(value, MESSAGE_KEY_MAX_BYTES, &out->key);
 	else if (span_is(name, "traceparent"))
@@ -355,6 +358,11 @@ static enum err read_properties(const amqp_basic_properties_t *p, struct message
 	if ((has & AMQP_BASIC_CONTENT_TYPE_FLAG) != 0 &&
 		message_content_parse(from_bytes(p->content_type), &out->content) != ERR_OK)
 		return ERR_INPUT;
+	if ((has & AMQP_BASIC_CONTENT_ENCODING_FLAG) != 0) {
+		if (!span_is(from_bytes(p->content_encoding), SEAL_ENCODING))
+			return ERR_INPUT;
+		out->is_sealed = true;
+	}
 	if ((has & AMQP_BASIC_DELIVERY_MODE_FLAG) != 0 && p->delivery_mode == 2)
 		out->durability = MESSAGE_PERSISTENT;
 	if ((has & AMQP_BASIC_HEADERS_FLAG) == 0)
@@ -605,6 +613,8 @@ static size_t fill_headers(const struct message *m, amqp_table_entry_t entries[H
 	entries[count++] = entry_number("seq", m->seq);
 	if (m->attempt > 0)
 		entries[count++] = entry_number("attempt", m->attempt);
+	if (m->expires_unix_ms > 0)
+		entries[count++] = entry_number("expires-at", m->expires_unix_ms);
 	if (m->key.len > 0)
 		entries[count++] = entry_text("key", m->key);
 	if (m->traceparent.len > 0)
@@ -635,6 +645,10 @@ static void put_properties(struct buf *out, uint16_t channel, const struct messa
 		.user_id = to_bytes(m->user_id),
 	};
 
+	if (m->is_sealed) {
+		p._flags |= AMQP_BASIC_CONTENT_ENCODING_FLAG;
+		p.content_encoding = text_bytes(SEAL_ENCODING);
+	}
 	if (m->has_correlation) {
 		p._flags |= AMQP_BASIC_CORRELATION_ID_FLAG;
 		p.correlation_id = (amqp_bytes_t){ .len = ID_TEXT_LEN,

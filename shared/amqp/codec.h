@@ -110,8 +110,8 @@ WARN_UNUSED enum err codec_header_body_bytes(struct span payload, uint64_t *out)
 /* Decodes the properties of a header frame; out->body stays as it is.
  *
  * What is missing stays empty or zero; what is there must be well formed: message-id a UUIDv7,
- * correlation-id likewise, expiration a decimal number, headers flat. Headers named x-… are the
- * broker's and skipped; unknown flat ones are skipped too.
+ * correlation-id likewise, expiration a decimal number, content-encoding that of a seal, headers
+ * flat. Headers named x-… are the broker's and skipped; unknown flat ones are skipped too.
  * Returns: ERR_OK (spans valid as long as payload), ERR_INPUT (no message of ours: refuse it,
  * the connection is fine; out holds what could be read), ERR_NOMEM. */
 WARN_UNUSED enum err codec_decode_properties(

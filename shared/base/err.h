@@ -21,6 +21,7 @@
 	X(ERR_INPUT,     GIVE_UP, "malformed input")                            \
 	X(ERR_NOT_FOUND, GIVE_UP, "not found")                                  \
 	X(ERR_CONFLICT,  GIVE_UP, "same id, other content")                     \
+	X(ERR_UNSEALED,  GIVE_UP, "not sealed")                                 \
 	X(ERR_SEAL,      GIVE_UP, "the seal does not hold")                     \
 	X(ERR_CANCEL,    STOP,    "shutting down")
 /* clang-format on */

@@ -138,3 +138,27 @@ void probes_register_link(struct metrics *m, const struct link *k)
 			&both[i]->counters.blocked);
 	}
 }
+
+void probes_register_seal(
+	struct metrics *m, const char *host, const struct seal_counters *coming)
+{
+	const struct metrics_label labels[] = { { "host", host }, { NULL, NULL } };
+
+	metrics_counter(m, "sallyport_seal_opened_total", "Messages whose seal held.", labels,
+		&coming->opened);
+	metrics_counter(m, "sallyport_seal_opened_accepted_total",
+		"Of these, with the key that is only accepted.", labels,
+		&coming->opened_accepted);
+	metrics_counter(m, "sallyport_seal_refused_total", "Messages whose seal did not hold.",
+		labels, &coming->refused);
+}
+
+void probes_write_seal(struct json_writer *w, const struct seal_counters *coming)
+{
+	json_write_key(w, "seal");
+	json_write_object(w);
+	json_write_u64_member(w, "opened", coming->opened);
+	json_write_u64_member(w, "opened_accepted", coming->opened_accepted);
+	json_write_u64_member(w, "refused", coming->refused);
+	json_write_object_end(w);
+}

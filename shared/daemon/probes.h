@@ -1,7 +1,7 @@
 /* probes.h - what scrapers, load balancers and supervisors ask every daemon: /livez /readyz
  * /metrics.
  *
- * Layer: daemon. Uses: base, amqp, http, metrics. Thread: the loop's. */
+ * Layer: daemon. Uses: base, message, amqp, http, metrics. Thread: the loop's. */
 #ifndef SALLYPORT_DAEMON_PROBES_H
 #define SALLYPORT_DAEMON_PROBES_H
 
@@ -9,8 +9,10 @@
 
 #include "amqp/link.h"
 #include "base/buf.h"
+#include "base/json_writer.h"
 #include "daemon/metrics.h"
 #include "http/server.h"
+#include "message/seal.h"
 
 enum probes_state { PROBES_NOT_READY = 0, PROBES_READY, PROBES_STOPPING };
 
@@ -24,6 +26,13 @@ void probes_register_server(struct metrics *m, const struct http_server_counters
 
 /* Registers what a link's connections count. */
 void probes_register_link(struct metrics *m, const struct link *k);
+
+/* Registers what became of messages that came sealed; host is the crossing's. */
+void probes_register_seal(
+	struct metrics *m, const char *host, const struct seal_counters *coming);
+
+/* The same as a member "seal" of a status. */
+void probes_write_seal(struct json_writer *w, const struct seal_counters *coming);
 
 /* Answers 200 with a JSON document, or a problem if it did not fit its buffer. */
 void probes_answer_json(struct http_request *rq, const struct buf *body);

@@ -41,6 +41,8 @@ static enum err load(const struct program *p, const char *file, struct site *sit
 	if (err == ERR_OK) {
 		err = site_open(p->site, file, &report, site);
 		site_expect_identity(site, p->realm, *p->identity_name, p->site, file, &report);
+		if (err != ERR_NOMEM && p->open_rings(p->config, site, &report) == ERR_NOMEM)
+			err = ERR_NOMEM;
 		if (err == ERR_OK && !report_is_empty(&report))
 			err = ERR_INPUT;
 	}

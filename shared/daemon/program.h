@@ -20,6 +20,11 @@ enum program_exit {
 /* The daemon's whole life. Returns ERR_OK after an orderly stop. */
 typedef enum err (*program_run_fn)(const void *config, const struct site *site, int ready_fd);
 
+/* Reads the sealing keys that a config names into the site, by site_open_rings(); returns what that
+ * returns. */
+typedef enum err (*program_rings_fn)(
+	const void *config, struct site *site, struct report *report);
+
 struct program;
 
 /* A command of one daemon alone; `socket` is the running daemon's. Returns the exit code. */
@@ -37,6 +42,7 @@ struct program {
 	void *config;               /* the daemon's struct, all zero */
 	struct site_config *site;   /* within it */
 	char *const *identity_name; /* within it: host or node */
+	program_rings_fn open_rings;
 	program_run_fn run;
 	const struct program_command *commands; /* beside the common ones */
 	size_t command_count;

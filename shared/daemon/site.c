@@ -5,9 +5,11 @@
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/bug.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -151,7 +153,31 @@ void site_close(struct site *s)
 {
 	tls_identity_close(s->identity);
 	contract_free(&s->contract);
+	for (size_t i = 0; i < s->ring_count; i++)
+		keyring_wipe(&s->rings[i]);
+	free(s->rings);
 	*s = (struct site){ 0 };
+}
+
+enum err site_open_rings(
+	struct site *s, char *const *paths, size_t count, struct report *report)
+{
+	enum err err = ERR_OK;
+
+	BUG_ON(s->rings != NULL);
+	s->rings = calloc(count, sizeof(*s->rings));
+	if (s->rings == NULL)
+		return ERR_NOMEM;
+	s->ring_count = count;
+	for (size_t i = 0; i < count; i++) {
+		enum err one = keyring_load(paths[i], report, &s->rings[i]);
+
+		if (one == ERR_NOMEM)
+			return one;
+		if (one != ERR_OK)
+			err = one;
+	}
+	return err;
 }
 
 void site_expect_identity(const struct site *s, const char *realm, const char *name,

@@ -1,5 +1,5 @@
-/* site.h - what both daemons read and open before they begin: brokers, identity, contract, API
- * socket.
+/* site.h - what both daemons read and open before they begin: brokers, identity, contract, sealing
+ * keys, API socket.
  *
  * Layer: daemon. Uses: base, contract, message, amqp, http. Never: the loop. Thread: the
  * owner's. */
@@ -16,6 +16,7 @@
 #include "daemon/options.h"
 #include "http/server.h"
 #include "message/digest.h"
+#include "message/keyring.h"
 
 enum { SITE_API_USERS_MAX = 32 };
 
@@ -90,6 +91,8 @@ struct site {
 	struct tls_identity *identity;
 	struct contract contract;
 	char contract_digest[2 * DIGEST_BYTES + 1]; /* SHA-256 of the file, hexadecimal */
+	struct keyring *rings; /* of the crossings, in the order of site_open_rings() */
+	size_t ring_count;
 	uid_t api_users[SITE_API_USERS_MAX];
 	size_t api_user_count;
 	bool has_api_group;
@@ -103,7 +106,17 @@ struct site {
  * Blocks:  on reading files and the user database. */
 WARN_UNUSED enum err site_open(const struct site_config *config, const char *file,
 	struct report *report, struct site *out);
+
+/* Wipes the keys, closes the rest. A zeroed site is fine. */
 void site_close(struct site *s);
+
+/* Reads the key files of crossings into s->rings, which must be empty.
+ *
+ * Takes:   paths are borrowed for the call.
+ * Returns: ERR_OK; ERR_INPUT with every mistake in the report, by its file; ERR_NOMEM.
+ * Blocks:  on reading files. */
+WARN_UNUSED enum err site_open_rings(
+	struct site *s, char *const *paths, size_t count, struct report *report);
 
 /* The kind of identity that a daemon must have: "web.<host>.g<N>" or "app.<node>.g<N>". Adds a
  * mistake to the report otherwise. */

@@ -48,6 +48,7 @@ struct message {
 	uint64_t epoch;           /* random at each start of the sender */
 	uint64_t seq;             /* counts the sender's messages on this lane, from 1 */
 	uint64_t attempt;         /* 0 for the first */
+	bool is_sealed; /* content-encoding: body is an envelope (seal.h), nothing that can be read */
 	struct span body;
 };
 

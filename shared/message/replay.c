@@ -51,7 +51,7 @@ void replay_fini(struct replay *r)
 	*r = (struct replay){ 0 };
 }
 
-static const struct replay_slot *find(const struct replay *r, const struct id *id)
+static struct replay_slot *find(const struct replay *r, const struct id *id)
 {
 	for (uint32_t at = *chain_of(r, id); at != NONE; at = r->slots[at - 1].older) {
 		if (id_compare(&r->slots[at - 1].fact.id, id) == 0)
@@ -87,18 +87,44 @@ static void remember(struct replay *r, const struct replay_fact *fact)
 	r->count++;
 }
 
+/* What a message is to the one that is known under its id. */
+static enum replay_verdict compare(
+	const struct replay_slot *known, const struct replay_fact *fact)
+{
+	if (known == NULL)
+		return REPLAY_FIRST;
+	if (known->fact.mark != fact->mark)
+		return REPLAY_OTHER;
+	return fact->sent_unix_us > known->fact.sent_unix_us ? REPLAY_ANEW : REPLAY_AGAIN;
+}
+
+enum replay_verdict replay_look(const struct replay *r, const struct replay_fact *fact)
+{
+	return compare(find(r, &fact->id), fact);
+}
+
 enum replay_verdict replay_meet(
 	struct replay *r, const struct replay_fact *fact, uint64_t now_unix_us)
 {
-	const struct replay_slot *known = find(r, &fact->id);
+	struct replay_slot *known = find(r, &fact->id);
 
-	if (known != NULL && known->fact.mark == fact->mark) {
+	switch (compare(known, fact)) {
+	case REPLAY_AGAIN:
 		r->counters.again++;
 		return REPLAY_AGAIN;
-	}
-	if (known != NULL) {
+	case REPLAY_ANEW:
+		r->counters.anew++;
+		/* Its place among the old stays as it is; both are fresh while either is. */
+		known->fact.sent_unix_us = fact->sent_unix_us;
+		if (known->fact.until_unix_us < fact->until_unix_us)
+			known->fact.until_unix_us = fact->until_unix_us;
+		return REPLAY_ANEW;
+	case REPLAY_OTHER:
 		r->counters.other++;
 		return REPLAY_OTHER;
+	case REPLAY_FIRST:
+	case REPLAY_TOO_OLD:
+		break;
 	}
 	if (fact->sent_unix_us <= r->horizon_unix_us) {
 		r->counters.too_old++;

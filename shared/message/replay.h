@@ -32,13 +32,15 @@ struct replay_fact {
 
 enum replay_verdict {
 	REPLAY_FIRST = 0, /* never seen; it is remembered now */
-	REPLAY_AGAIN,     /* the same message once more */
+	REPLAY_AGAIN,     /* the same message once more: a copy */
+	REPLAY_ANEW,      /* the same content, sent later: its sender repeats himself */
 	REPLAY_OTHER,     /* its id was used for something else */
 	REPLAY_TOO_OLD,   /* cannot be told: sent before what is remembered */
 };
 
 struct replay_counters {
 	uint64_t again;
+	uint64_t anew;
 	uint64_t other;
 	uint64_t too_old;
 	uint64_t forgotten; /* while they could still come again: the memory is too small */
@@ -68,8 +70,12 @@ WARN_UNUSED enum err replay_init(struct replay *r, uint32_t capacity, uint64_t h
 /* A zeroed one is fine. */
 void replay_fini(struct replay *r);
 
-/* Judges a message and, when it is the first, remembers it. */
+/* Judges a message and remembers it: when it is the first, and when it was sent anew, so that
+ * copies of either are known. */
 enum replay_verdict replay_meet(
 	struct replay *r, const struct replay_fact *fact, uint64_t now_unix_us);
+
+/* What replay_meet() would say, but without the horizon; nothing is remembered or counted. */
+enum replay_verdict replay_look(const struct replay *r, const struct replay_fact *fact);
 
 #endif

@@ -164,6 +164,53 @@ START_TEST(a_key_that_others_can_read_is_a_mistake)
 }
 END_TEST
 
+START_TEST(there_is_no_crossing_without_its_sealing_key)
+{
+	char path[256];
+	char text[4096];
+
+	must_format(passage.seals, sizeof passage.seals, "%s", passage.folder);
+	must_passage_configure(&passage, "");
+	run("webapp-agent", "check", passage.agent.config);
+	expect_mistake("seal.key");
+	expect_mistake("agent.conf:2");
+	run("app-node", "check", passage.node.config);
+	must_format(path, sizeof path, "%s/%s.seal", passage.folder, passage.host.at);
+	expect_mistake(path);
+	/* Nor is there a mode without. */
+	char *good = must_read_file(passage.agent.config, NULL);
+
+	must_format(text, sizeof text, "host = %s\n%s", passage.host.at,
+		strstr(good, "border.brokers"));
+	free(good);
+	must_daemon_configure(&passage.agent, text);
+	run("webapp-agent", "check", passage.agent.config);
+	expect_mistake("seal.key");
+}
+END_TEST
+
+START_TEST(a_sealing_key_that_is_none_or_open_is_a_mistake_of_its_file)
+{
+	char path[256];
+	char place[300];
+
+	must_format(passage.seals, sizeof passage.seals, "%s", passage.folder);
+	must_passage_configure(&passage, "");
+	must_format(path, sizeof path, "%s/%s.seal", passage.folder, passage.host.at);
+	must_write_file(path, 0600, "sallyport-seal-key v1\nkey present abcd\n");
+	must_format(place, sizeof place, "%s:2", path);
+	run("webapp-agent", "check", passage.agent.config);
+	expect_mistake(place);
+	run("app-node", "check", passage.node.config);
+	expect_mistake(place);
+	must_write_file(path, 0644, "sallyport-seal-key v1\n");
+	run("webapp-agent", "check", passage.agent.config);
+	expect_mistake("chmod 600");
+	run("app-node", "run", passage.node.config);
+	expect_mistake("chmod 600");
+}
+END_TEST
+
 START_TEST(a_wrong_command_line_is_100_and_says_how_it_goes)
 {
 	static const char *const programs[] = { "webapp-agent", "app-node" };
@@ -224,6 +271,8 @@ TCase *config_case(void)
 	tcase_add_test(t, a_mistake_in_the_contract_is_told_with_its_place);
 	tcase_add_test(t, a_certificate_of_another_host_is_a_mistake);
 	tcase_add_test(t, a_key_that_others_can_read_is_a_mistake);
+	tcase_add_test(t, there_is_no_crossing_without_its_sealing_key);
+	tcase_add_test(t, a_sealing_key_that_is_none_or_open_is_a_mistake_of_its_file);
 	tcase_add_test(t, a_wrong_command_line_is_100_and_says_how_it_goes);
 	tcase_add_test(t, too_few_file_descriptors_are_told_and_are_111);
 	return t;

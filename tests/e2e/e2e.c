@@ -22,7 +22,7 @@ static const char usage[] =
 	"End-to-end tests against a private RabbitMQ, started for them: all cases, or those "
 	"named.\n"
 	"Cases: calls sends outages network refusals stopping hostile_clients hostile_broker "
-	"config\n"
+	"seal config\n"
 	"  --kills N  kill the broker so many times in a row under load (5)\n"
 	"What a failed test leaves behind is kept; its logs are shown.\n"
 	"Exit status: 0 all passed, 1 some did not, 2 called wrongly.\n";
@@ -37,6 +37,7 @@ static const struct {
 	{ "refusals", refusals_case },
 	{ "hostile_clients", hostile_clients_case },
 	{ "hostile_broker", hostile_broker_case },
+	{ "seal", seal_case },
 	{ "network", network_case },
 	{ "outages", outages_case },
 	{ "config", config_case },

@@ -5,22 +5,24 @@ add_executable(e2e
 	${CMAKE_CURRENT_LIST_DIR}/calls_test.c
 	${CMAKE_CURRENT_LIST_DIR}/config_test.c
 	${CMAKE_CURRENT_LIST_DIR}/e2e.c
+	${CMAKE_CURRENT_LIST_DIR}/forger.c
 	${CMAKE_CURRENT_LIST_DIR}/hostile_broker_test.c
 	${CMAKE_CURRENT_LIST_DIR}/hostile_clients_test.c
 	${CMAKE_CURRENT_LIST_DIR}/network_test.c
 	${CMAKE_CURRENT_LIST_DIR}/outages_test.c
 	${CMAKE_CURRENT_LIST_DIR}/passage.c
 	${CMAKE_CURRENT_LIST_DIR}/refusals_test.c
+	${CMAKE_CURRENT_LIST_DIR}/seal_test.c
 	${CMAKE_CURRENT_LIST_DIR}/sends_test.c
 	${CMAKE_CURRENT_LIST_DIR}/stopping_test.c)
 set_target_properties(e2e PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/tests)
 target_include_directories(e2e PRIVATE ${CMAKE_CURRENT_LIST_DIR})
-target_link_libraries(e2e PRIVATE testlib)
+target_link_libraries(e2e PRIVATE testlib amqp_rig)
 add_dependencies(e2e webapp-agent app-node)
 
 # Broker restarts need seconds each and both cores: nothing else beside them.
 add_test(NAME e2e/crossing COMMAND e2e calls sends stopping refusals config)
-add_test(NAME e2e/hostile COMMAND e2e hostile_clients hostile_broker)
+add_test(NAME e2e/hostile COMMAND e2e hostile_clients hostile_broker seal)
 add_test(NAME e2e/outages COMMAND e2e network outages)
 set_tests_properties(e2e/crossing e2e/hostile e2e/outages PROPERTIES
 	LABELS e2e TIMEOUT 300 RUN_SERIAL TRUE)

@@ -32,5 +32,6 @@ TCase *stopping_case(void);
 TCase *hostile_clients_case(void);
 TCase *hostile_broker_case(void);
 TCase *config_case(void);
+TCase *seal_case(void);
 
 #endif

@@ -56,11 +56,14 @@ void must_passage_configure(struct passage *p, const char *more)
 	char text[CONFIG_MAX];
 
 	put_common(common, sizeof common, p, p->web_identity, p->web_socket);
-	must_format(text, sizeof text, "host = %s\n%s%s", p->host.at, common, more);
+	must_format(text, sizeof text, "host = %s\nseal.key = %s/%s.seal\n%s%s", p->host.at,
+		p->seals, p->host.at, common, more);
 	must_daemon_configure(&p->agent, text);
 	put_common(common, sizeof common, p, p->app_identity, p->app_socket);
-	must_format(text, sizeof text, "node = app1\ncrossings = %s\nhandlers = %s\n%s%s",
-		p->host.at, p->handler.url, common, more);
+	must_format(text, sizeof text,
+		"node = app1\ncrossings = %s\nhandlers = %s\n"
+		"seal.keys = %s\n%s%s",
+		p->host.at, p->handler.url, p->seals, common, more);
 	must_daemon_configure(&p->node, text);
 }
 
@@ -81,6 +84,7 @@ void must_passage_open(struct passage *p, struct broker *b)
 	must_format(
 		p->web_identity, sizeof p->web_identity, "%s/%s", b->certificates, p->web_user);
 	must_format(p->app_identity, sizeof p->app_identity, "%s/app.app1.g1", b->certificates);
+	must_format(p->seals, sizeof p->seals, "%s", b->seals);
 	must_format(path, sizeof path, "%s/contract.yaml", p->folder);
 	must_write_file(path, 0600, contract);
 	must_handler_start(&p->handler, p->folder, "handler");

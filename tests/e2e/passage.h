@@ -28,6 +28,7 @@ struct passage {
 	char ca[160];           /* path */
 	char web_identity[160]; /* path without .pem and .key */
 	char app_identity[160];
+	char seals[160]; /* folder of HOST.seal, for both daemons */
 	struct handler handler;
 	struct proxy proxy; /* not started; stopped after the daemons if it was */
 	struct daemon agent;

@@ -102,6 +102,7 @@ static void read_env(struct broker *b, const struct command_result *lines)
 
 	must_find(lines, "BROKER_CA", b->ca, sizeof b->ca);
 	must_find(lines, "BROKER_CERTS", b->certificates, sizeof b->certificates);
+	must_find(lines, "BROKER_SEALS", b->seals, sizeof b->seals);
 	must_find(lines, "BROKER_PORT", number, sizeof number);
 	b->port = (uint16_t)must_number(number);
 	must_find(lines, "BROKER_PID", number, sizeof number);

@@ -10,12 +10,13 @@
 
 #include "base/macro.h"
 
-enum { BROKER_CROSSINGS = 64, BROKER_PATH_MAX = 256 };
+enum { BROKER_CROSSINGS = 96, BROKER_PATH_MAX = 256 };
 
 struct broker {
 	char folder[BROKER_PATH_MAX];
 	char ca[BROKER_PATH_MAX];
 	char certificates[BROKER_PATH_MAX]; /* folder: NAME.pem, NAME.key */
+	char seals[BROKER_PATH_MAX];        /* folder: HOST.seal, as app-node's seal.keys */
 	uint16_t port;                      /* on 127.0.0.1, the same after each start */
 	pid_t pid;                          /* of the server itself, 0 while it does not run */
 	unsigned *crossings_used;           /* shared with the processes of the tests */
@@ -24,7 +25,7 @@ struct broker {
 	pid_t starter; /* of must_broker_begin_start() */
 };
 
-/* Starts it in `folder`, with the crossings t01 … t64 and the nodes app1 and app2. */
+/* Starts it in `folder`, with the crossings t01 … t96 and the nodes app1 and app2. */
 void must_broker_up(struct broker *b, const char *folder);
 
 /* Ends it and removes what it had. A zeroed broker is fine. */

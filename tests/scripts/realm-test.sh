@@ -135,7 +135,7 @@ check 'and changes nothing' settled
 
 check 'the state folder is closed' same 700 "$(stat -c %a "$state")"
 check 'no key of it is for others to read' same '' \
-	"$(find "$state" \( -name '*.key' -o -path '*/seal/*' -o -name realm.json \) -type f -perm /077)"
+	"$(find "$state" \( -name '*.key' -o -name '*.seal' -o -path '*/seal/*' -o -name realm.json \) -type f -perm /077)"
 check 'what the broker has holds no key but its own' same "$dir/server/broker.key" \
 	"$(grep -rlE -- '-----BEGIN.*PRIVATE KEY' "$dir/server" | sort)"
 seals() {
@@ -167,8 +167,8 @@ check 'or a tar' bash -c "$(printf '%q bundle web1 --tar --state %q | tar -x -C 
 check 'with what a web host needs' same 'ca.pem contract.yaml seal.key web.web1.g1.key web.web1.g1.pem webapp-agent.conf' \
 	"$(names "$work/host")"
 realm bundle app1 --tar | tar -x -C "$work/node"
-check 'a node gets every sealing key' same 'inner.key web1.key web2.key' "$(names "$work/node/seal")"
-check 'the same that the host got' cmp "$work/node/seal/web1.key" "$work/host/seal.key"
+check 'a node gets every sealing key' same 'inner.seal web1.seal web2.seal' "$(names "$work/node/seal")"
+check 'the same that the host got' cmp "$work/node/seal/web1.seal" "$work/host/seal.key"
 check 'and every crossing' grep -qx 'crossings = web1, web2' "$work/node/app-node.conf"
 sed -i "s|/run/sallyport|$work|" "$work/host/webapp-agent.conf" "$work/node/app-node.conf"
 check "the agent accepts its configuration" "$SALLYPORT_BIN/webapp-agent" check --config "$work/host/webapp-agent.conf"
@@ -344,9 +344,9 @@ check 'a new sealing key is accepted first' realm rotate web1 --seal
 new=$(key_of accepted web.web1.g2/seal.key)
 check 'beside the old one' same "$old ${#old} ${#new}" "$(key_of present web.web1.g2/seal.key) 64 64"
 check 'then everybody seals with it' realm rotate web1 --seal
-check 'and accepts the old one' same "$new $old" "$(key_of present app.app1.g1/seal/web1.key) $(key_of accepted app.app1.g1/seal/web1.key)"
+check 'and accepts the old one' same "$new $old" "$(key_of present app.app1.g1/seal/web1.seal) $(key_of accepted app.app1.g1/seal/web1.seal)"
 check 'then that one goes' realm rotate web1 --seal
-check 'everywhere' same "$new " "$(key_of present app.app1.g1/seal/web1.key) $(key_of accepted web.web1.g2/seal.key)"
+check 'everywhere' same "$new " "$(key_of present app.app1.g1/seal/web1.seal) $(key_of accepted web.web1.g2/seal.key)"
 check 'the old key is on no disk' not grep -rqF "$old" "$state"
 check "the broker's certificate is exchanged too" realm rotate border1
 check 'with the border whole' settled

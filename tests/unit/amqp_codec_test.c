@@ -6,6 +6,7 @@
 #include "amqp/codec.h"
 #include "amqp_wire.h"
 #include "base/clock.h"
+#include "message/seal.h"
 #include "unit.h"
 
 static const char some_id[] = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -213,8 +214,10 @@ START_TEST(all_that_a_message_can_say_stands_in_its_header)
 		.key = span_of("customer-7"),
 		.contract = span_of("abc"),
 		.time_left_ms = 250,
+		.expires_unix_ms = 1700000000123,
 		.attempt = 2,
 		.seq = INT64_MAX,
+		.is_sealed = true,
 	};
 
 	codec_put_publish(&out, 1, 8192, "x", "y", ROUTE_OR_DROP, &m);
@@ -225,16 +228,19 @@ START_TEST(all_that_a_message_can_say_stands_in_its_header)
 	wire_octet(&wire, 0);
 	wire_frame_end(&wire);
 	wire_header_begin(&wire, 1, 0,
-		WIRE_HAS_CONTENT_TYPE | WIRE_HAS_HEADERS | WIRE_HAS_DELIVERY_MODE |
-			WIRE_HAS_CORRELATION | WIRE_HAS_EXPIRATION | WIRE_HAS_MESSAGE_ID |
-			WIRE_HAS_TIMESTAMP | WIRE_HAS_TYPE | WIRE_HAS_USER_ID);
+		WIRE_HAS_CONTENT_TYPE | WIRE_HAS_ENCODING | WIRE_HAS_HEADERS |
+			WIRE_HAS_DELIVERY_MODE | WIRE_HAS_CORRELATION | WIRE_HAS_EXPIRATION |
+			WIRE_HAS_MESSAGE_ID | WIRE_HAS_TIMESTAMP | WIRE_HAS_TYPE |
+			WIRE_HAS_USER_ID);
 	wire_shortstr(&wire, "application/problem+json");
+	wire_shortstr(&wire, "sealed-v1");
 	size_t headers = wire_from(&wire);
 
 	wire_entry_number(&wire, "sent-us", 0);
 	wire_entry_number(&wire, "epoch", 0);
 	wire_entry_number(&wire, "seq", INT64_MAX);
 	wire_entry_number(&wire, "attempt", 2);
+	wire_entry_number(&wire, "expires-at", 1700000000123);
 	wire_entry_text(&wire, "key", "customer-7");
 	wire_entry_text(&wire, "traceparent", "00-trace-01");
 	wire_entry_text(&wire, "contract", "abc");
@@ -257,7 +263,7 @@ START_TEST(a_message_at_all_its_limits_can_be_sent_and_read_back)
 	char key[MESSAGE_KEY_MAX_BYTES];
 	char trace[MESSAGE_TRACE_MAX_BYTES];
 	char text[AMQP_TEXT_MAX_BYTES];
-	char *body = malloc(MESSAGE_BODY_MAX_BYTES);
+	char *body = malloc(SEAL_MAX_BYTES);
 	struct message m = {
 		.id = must_id(some_id),
 		.correlation = must_id(other_id),
@@ -270,11 +276,13 @@ START_TEST(a_message_at_all_its_limits_can_be_sent_and_read_back)
 		.user_id = { text, sizeof(text) },
 		.contract = { text, sizeof(text) },
 		.time_left_ms = UINT64_MAX,
+		.expires_unix_ms = INT64_MAX,
+		.is_sealed = true,
 		.sent_unix_us = INT64_MAX,
 		.epoch = INT64_MAX,
 		.seq = INT64_MAX,
 		.attempt = INT64_MAX,
-		.body = { body, MESSAGE_BODY_MAX_BYTES },
+		.body = { body, SEAL_MAX_BYTES },
 	};
 	struct message read = { 0 };
 	struct frame frame;
@@ -285,7 +293,7 @@ START_TEST(a_message_at_all_its_limits_can_be_sent_and_read_back)
 	memset(key, 'k', sizeof(key));
 	memset(trace, 'r', sizeof(trace));
 	memset(text, 'u', sizeof(text));
-	memset(body, 'b', MESSAGE_BODY_MAX_BYTES);
+	memset(body, 'b', SEAL_MAX_BYTES);
 	codec_put_publish(&out, 1, AMQP_FRAME_MAX_BYTES, "x", "y", ROUTE_OR_RETURN, &m);
 	ck_assert_int_eq(buf_status(&out), ERR_OK);
 	struct span left = buf_span(&out);
@@ -302,7 +310,7 @@ START_TEST(a_message_at_all_its_limits_can_be_sent_and_read_back)
 			ck_assert_int_eq(frame.type, FRAME_HEADER);
 			ck_assert_int_eq(
 				codec_header_body_bytes(frame.payload, &announced), ERR_OK);
-			ck_assert_uint_eq(announced, MESSAGE_BODY_MAX_BYTES);
+			ck_assert_uint_eq(announced, SEAL_MAX_BYTES);
 			/* Brokers add to it, and no reader may mind. */
 			ck_assert_uint_le(frame.payload.len, AMQP_FRAME_MIN_BYTES / 2);
 			ck_assert_int_eq(
@@ -312,7 +320,7 @@ START_TEST(a_message_at_all_its_limits_can_be_sent_and_read_back)
 			body_bytes += frame.payload.len;
 		}
 	}
-	ck_assert_uint_eq(body_bytes, MESSAGE_BODY_MAX_BYTES);
+	ck_assert_uint_eq(body_bytes, SEAL_MAX_BYTES);
 	ck_assert_int_eq(id_compare(&read.id, &m.id), 0);
 	ck_assert(read.has_correlation);
 	ck_assert_int_eq(id_compare(&read.correlation, &m.correlation), 0);
@@ -324,6 +332,8 @@ START_TEST(a_message_at_all_its_limits_can_be_sent_and_read_back)
 	ck_assert(span_equals(read.user_id, m.user_id));
 	ck_assert(span_equals(read.contract, m.contract));
 	ck_assert_uint_eq(read.time_left_ms, UINT64_MAX);
+	ck_assert_uint_eq(read.expires_unix_ms, INT64_MAX);
+	ck_assert(read.is_sealed);
 	ck_assert_uint_eq(read.sent_unix_us, INT64_MAX);
 	ck_assert_uint_eq(read.epoch, INT64_MAX);
 	ck_assert_uint_eq(read.seq, INT64_MAX);
@@ -815,11 +825,31 @@ START_TEST(every_set_of_properties_is_read_and_only_the_id_must_be_there)
 		ck_assert_uint_eq(m.type.len, (has & WIRE_HAS_TYPE) != 0 ? 11 : 0);
 		ck_assert_uint_eq(m.user_id.len, (has & WIRE_HAS_USER_ID) != 0 ? 11 : 0);
 		ck_assert_uint_eq(m.seq, (has & WIRE_HAS_HEADERS) != 0 ? 5 : 0);
+		ck_assert_int_eq(m.is_sealed, (has & WIRE_HAS_ENCODING) != 0);
 		ck_assert_int_eq(m.durability, (has & WIRE_HAS_DELIVERY_MODE) != 0
 						       ? MESSAGE_PERSISTENT
 						       : MESSAGE_TRANSIENT);
 		ck_assert_int_eq(m.content,
 			(has & WIRE_HAS_CONTENT_TYPE) != 0 ? MESSAGE_PROBLEM : MESSAGE_JSON);
+	}
+}
+END_TEST
+
+START_TEST(no_encoding_but_the_seal_is_ours)
+{
+	static const char *const strange[] = { "", "gzip", "identity", "sealed-v2", "sealed-v",
+		"sealed-v11", "Sealed-v1" };
+
+	for (size_t i = 0; i < ARRAY_COUNT(strange); i++) {
+		struct message m;
+
+		wire_clear(&wire);
+		wire_header_begin(&wire, 1, 2, WIRE_HAS_ENCODING | WIRE_HAS_MESSAGE_ID);
+		wire_shortstr(&wire, strange[i]);
+		wire_shortstr(&wire, some_id);
+		wire_frame_end(&wire);
+		ck_assert_int_eq(read_header(&m), ERR_INPUT);
+		ck_assert(!m.is_sealed);
 	}
 }
 END_TEST
@@ -1326,6 +1356,7 @@ int main(void)
 	tcase_add_test(methods, every_truncation_of_a_method_is_refused);
 	tcase_add_test(
 		properties, every_set_of_properties_is_read_and_only_the_id_must_be_there);
+	tcase_add_test(properties, no_encoding_but_the_seal_is_ours);
 	tcase_add_test(properties, every_truncation_of_the_properties_is_refused);
 	tcase_add_test(properties, a_header_of_another_class_is_no_content);
 	tcase_add_test(properties, a_property_that_is_there_must_be_well_formed);

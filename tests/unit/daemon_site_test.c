@@ -396,6 +396,55 @@ START_TEST(a_certificate_is_of_this_realm_and_name_and_has_a_generation)
 }
 END_TEST
 
+/* ---- sealing keys ---- */
+
+#define KEY_A "key present a1a2a3a4a5a6a7a8a1a2a3a4a5a6a7a8a1a2a3a4a5a6a7a8a1a2a3a4a5a6a7a8\n"
+#define KEY_B "key accepted b1b2b3b4b5b6b7b8b1b2b3b4b5b6b7b8b1b2b3b4b5b6b7b8b1b2b3b4b5b6b7b8\n"
+#define HEAD "sallyport-seal-key v1\n"
+
+static char ring_paths[3][PATH_ROOM + 128];
+
+static enum err open_rings(void)
+{
+	char *paths[] = { ring_paths[0], ring_paths[1], ring_paths[2] };
+	enum err err;
+
+	for (int i = 0; i < 3; i++) {
+		must_format(
+			ring_paths[i], sizeof(ring_paths[i]), "%s/web%d.seal", folder, i + 1);
+	}
+	err = site_open_rings(&site, paths, 3, &report);
+	show_report();
+	return err;
+}
+
+START_TEST(every_crossing_has_a_ring_in_their_order)
+{
+	must_write_file(in_folder("web1.seal"), 0600, HEAD KEY_A);
+	must_write_file(in_folder("web2.seal"), 0400, HEAD KEY_A KEY_B);
+	must_write_file(in_folder("web3.seal"), 0600, HEAD KEY_A);
+	ck_assert_msg(open_rings() == ERR_OK, "%s", shown.at);
+	ck_assert_uint_eq(site.ring_count, 3);
+	ck_assert_uint_eq(site.rings[0].present.byte[0], 0xa1);
+	ck_assert(!site.rings[0].has_accepted);
+	ck_assert(site.rings[1].has_accepted);
+	ck_assert_uint_eq(site.rings[1].accepted.byte[0], 0xb1);
+}
+END_TEST
+
+START_TEST(every_mistake_in_every_key_file_is_told_and_no_key_is_shown)
+{
+	must_write_file(in_folder("web1.seal"), 0600, "sallyport-seal-key v2\n" KEY_A KEY_A);
+	must_write_file(in_folder("web2.seal"), 0640, HEAD KEY_A);
+	ck_assert_int_eq(open_rings(), ERR_INPUT);
+	ck_assert_ptr_nonnull(strstr(shown.at, "web1.seal:1:"));
+	ck_assert_ptr_nonnull(strstr(shown.at, "web1.seal:3:"));
+	ck_assert_ptr_nonnull(strstr(shown.at, "web2.seal: others than its owner"));
+	ck_assert_ptr_nonnull(strstr(shown.at, "web3.seal: No such file"));
+	ck_assert_ptr_null(strstr(shown.at, "a1a2"));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("daemon_site");
@@ -416,6 +465,8 @@ int main(void)
 		tc, an_identity_that_is_none_names_the_file, 0, ARRAY_COUNT(identities));
 	tcase_add_loop_test(tc, a_certificate_is_of_this_realm_and_name_and_has_a_generation, 0,
 		ARRAY_COUNT(names));
+	tcase_add_test(tc, every_crossing_has_a_ring_in_their_order);
+	tcase_add_test(tc, every_mistake_in_every_key_file_is_told_and_no_key_is_shown);
 	suite_add_tcase(suite, tc);
 	return unit_run(suite);
 }

@@ -78,6 +78,31 @@ START_TEST(an_id_with_other_content_is_told_apart)
 }
 END_TEST
 
+START_TEST(a_sender_who_repeats_himself_is_no_copy)
+{
+	struct replay_fact first = fact_of(1);
+	struct replay_fact second = first;
+
+	second.sent_unix_us += 500;
+	second.until_unix_us += 500;
+	ck_assert_int_eq(replay_look(&replay, &first), REPLAY_FIRST);
+	ck_assert_int_eq(replay_meet(&replay, &first, NOW_US), REPLAY_FIRST);
+	ck_assert_int_eq(replay_look(&replay, &second), REPLAY_ANEW);
+	ck_assert_int_eq(replay_look(&replay, &second), REPLAY_ANEW);
+	ck_assert_int_eq(replay_meet(&replay, &second, NOW_US), REPLAY_ANEW);
+	/* Now both are known, whichever comes again, and in whatever order. */
+	ck_assert_int_eq(replay_meet(&replay, &first, NOW_US), REPLAY_AGAIN);
+	ck_assert_int_eq(replay_meet(&replay, &second, NOW_US), REPLAY_AGAIN);
+	ck_assert_int_eq(replay_look(&replay, &first), REPLAY_AGAIN);
+	second.mark ^= 1;
+	second.sent_unix_us++;
+	ck_assert_int_eq(replay_look(&replay, &second), REPLAY_OTHER);
+	ck_assert_uint_eq(replay.counters.anew, 1);
+	ck_assert_uint_eq(replay.counters.again, 2);
+	ck_assert_uint_eq(replay.counters.other, 0); /* only looked at */
+}
+END_TEST
+
 START_TEST(what_had_to_be_forgotten_still_does_not_pass)
 {
 	enum { COUNT = 5000 };
@@ -168,14 +193,21 @@ START_TEST(it_agrees_with_a_plain_list)
 		enum replay_verdict wanted = REPLAY_FIRST;
 
 		fact.id.byte[_i % 2 == 0 ? 0 : 15] = (uint8_t)(next_random(&state) % IDS);
-		fact.until_unix_us = fact.sent_unix_us + 500;
+		fact.until_unix_us = fact.sent_unix_us + 500 + next_random(&state) % 50;
 		now_us += next_random(&state) % 8;
 		if (fact.sent_unix_us <= horizon_us)
 			wanted = REPLAY_TOO_OLD;
 		for (size_t i = oldest; i < count; i++) {
-			if (id_compare(&list[i].id, &fact.id) == 0)
-				wanted = list[i].mark == fact.mark ? REPLAY_AGAIN
-								   : REPLAY_OTHER;
+			if (id_compare(&list[i].id, &fact.id) != 0)
+				continue;
+			wanted = list[i].mark != fact.mark                  ? REPLAY_OTHER
+				 : list[i].sent_unix_us < fact.sent_unix_us ? REPLAY_ANEW
+									    : REPLAY_AGAIN;
+			if (wanted != REPLAY_ANEW)
+				continue;
+			list[i].sent_unix_us = fact.sent_unix_us;
+			if (list[i].until_unix_us < fact.until_unix_us)
+				list[i].until_unix_us = fact.until_unix_us;
 		}
 		if (wanted == REPLAY_FIRST) {
 			if (count - oldest == CAPACITY) {
@@ -193,6 +225,7 @@ START_TEST(it_agrees_with_a_plain_list)
 	}
 	ck_assert_uint_gt(replay.counters.forgotten, 0);
 	ck_assert_uint_gt(replay.counters.too_old, 0);
+	ck_assert_uint_gt(replay.counters.anew, 0);
 }
 END_TEST
 
@@ -212,6 +245,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, a_hundred_thousand_replays_are_all_known);
 	tcase_add_test(tc, an_id_with_other_content_is_told_apart);
+	tcase_add_test(tc, a_sender_who_repeats_himself_is_no_copy);
 	tcase_add_test(tc, what_had_to_be_forgotten_still_does_not_pass);
 	tcase_add_test(tc, what_age_refuses_is_forgotten_without_a_price);
 	tcase_add_test(tc, a_message_is_fresh_until_its_last_moment);

@@ -1,5 +1,5 @@
 /* However many lines one host causes, the log grows slowly, and says how many it left out. */
-#include "app-node/hush.h"
+#include "base/hush.h"
 
 #include <stdio.h>
 
@@ -98,7 +98,7 @@ END_TEST
 
 int main(void)
 {
-	Suite *suite = suite_create("node_hush");
+	Suite *suite = suite_create("base_hush");
 	TCase *tc = tcase_create("hush");
 
 	tcase_add_checked_fixture(tc, setup, NULL);

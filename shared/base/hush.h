@@ -1,11 +1,12 @@
 /* hush.h - how many lines of the log one cause may fill: a few at once, then one now and then,
  * and a count of those that were left out.
  *
- * An owned web host makes as many mistakes as it likes; it may not fill our disk by them. What
+ * An owned web host, or broker, makes as many mistakes as it likes; it may not fill our disk by
+ * them. What
  * is counted elsewhere goes on being counted.
- * Pure. Layer: app-node. Uses: base. Never: the log, a clock. Thread: the owner's. */
-#ifndef SALLYPORT_NODE_HUSH_H
-#define SALLYPORT_NODE_HUSH_H
+ * Pure. Layer: base. Uses: libc. Never: the log, a clock. Thread: the owner's. */
+#ifndef SALLYPORT_BASE_HUSH_H
+#define SALLYPORT_BASE_HUSH_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-#include "app-node/hush.h"
+#include "base/hush.h"
 
 #include <string.h>
 

@@ -156,6 +156,12 @@ void channel_up(struct channel *ch, struct codec *codec, struct buf *out, uint32
 	codec_put_channel_open(out, ch->number);
 }
 
+void channel_say_goodbye(struct channel *ch)
+{
+	if (ch->state == CHANNEL_READY && ch->ops->on_goodbye != NULL)
+		ch->ops->on_goodbye(ch);
+}
+
 void channel_down(struct channel *ch, enum err err)
 {
 	if (ch->state == CHANNEL_DOWN)

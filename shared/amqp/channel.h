@@ -65,6 +65,8 @@ struct channel_ops {
 	/* Everything but channel.* and content. ERR_PROTOCOL for what cannot be now. */
 	enum err (*on_method)(struct channel *ch, const struct method *m);
 	enum err (*on_content)(struct channel *ch, const struct content *content);
+	/* NULL, or: the connection will be closed by us; frames sent inside still go out. */
+	void (*on_goodbye)(struct channel *ch);
 	/* After setup(), when the channel is lost for whatever reason: what is in flight has an
 	 * unknown fate. Nothing may be sent inside. */
 	void (*on_lost)(struct channel *ch, enum err err);
@@ -139,6 +141,9 @@ void channel_restart(struct channel *ch, enum err err, const char *why);
 
 /* The connection is open: begins to open the channel. */
 void channel_up(struct channel *ch, struct codec *codec, struct buf *out, uint32_t frame_max);
+
+/* The last word of its owner before connection.close; nothing when it is not READY. */
+void channel_say_goodbye(struct channel *ch);
 
 /* The connection is lost or ends. Harmless when DOWN. */
 void channel_down(struct channel *ch, enum err err);

@@ -518,8 +518,10 @@ static void on_stop(struct timer *timer)
 		become_down(c);
 		return;
 	}
-	for (unsigned i = 0; i < c->channel_count; i++)
+	for (unsigned i = 0; i < c->channel_count; i++) {
+		channel_say_goodbye(c->channels[i]);
 		channel_down(c->channels[i], ERR_CANCEL);
+	}
 	codec_put_close(&c->out, CODE_OK, "goodbye");
 	move(c, CONNECTION_DRAINING);
 	timer_after(&c->limit, DRAIN_TIMEOUT_MS);

@@ -171,6 +171,12 @@ static enum err on_content(struct channel *ch, const struct content *content)
 	return ERR_OK;
 }
 
+/* What was settled is not to come again. */
+static void on_goodbye(struct channel *ch)
+{
+	flush(container_of(ch, struct consumer, channel));
+}
+
 static void on_lost(struct channel *ch, enum err err)
 {
 	struct consumer *c = container_of(ch, struct consumer, channel);
@@ -202,6 +208,7 @@ enum err consumer_init(struct consumer *c, struct loop *l, const struct consumer
 		.setup = setup,
 		.on_method = on_method,
 		.on_content = on_content,
+		.on_goodbye = on_goodbye,
 		.on_lost = on_lost,
 	};
 

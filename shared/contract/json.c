@@ -648,10 +648,10 @@ static bool means(const struct json_doc *doc, const struct json_token *t, struct
 
 static const struct json_token *find_member(const struct json_doc *doc, const char *name)
 {
-	const struct json_token *key = doc->tokens + 1;
-
 	if (!json_top_is_object(doc))
 		return NULL;
+	const struct json_token *key = doc->tokens + 1;
+
 	for (uint32_t i = 0; i < doc->tokens[0].size; i++, key = next_key(doc, key))
 		if (means(doc, key, span_of(name)))
 			return key + 1;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/bug.h"
@@ -214,6 +215,20 @@ struct link_config site_link_config(const struct site *s, const struct site_conf
 	};
 }
 
+/* Half of the descriptors stay for the border, the handlers and the files: clients that hold
+ * all of theirs must not keep a link from being dialed again. */
+static unsigned connections_within_descriptors(uint64_t wanted)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || wanted <= limit.rlim_cur / 2)
+		return (unsigned)wanted;
+	log_warn("event=connections-lowered from=%llu to=%llu reason=\"ulimit -n is %llu\"",
+		(unsigned long long)wanted, (unsigned long long)limit.rlim_cur / 2,
+		(unsigned long long)limit.rlim_cur);
+	return (unsigned)(limit.rlim_cur / 2);
+}
+
 struct http_server_config site_api_config(
 	const struct site *s, const struct site_config *config)
 {
@@ -228,7 +243,7 @@ struct http_server_config site_api_config(
 		.loopback_port = (uint16_t)config->api_loopback_port,
 		.allowed_uids = s->api_users,
 		.allowed_uid_count = s->api_user_count,
-		.max_connections = (unsigned)config->api_connections,
+		.max_connections = connections_within_descriptors(config->api_connections),
 		.max_body_bytes = MESSAGE_BODY_MAX_BYTES,
 	};
 }

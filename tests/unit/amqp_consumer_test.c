@@ -463,6 +463,20 @@ START_TEST(a_lane_that_drains_is_lazy_no_more)
 }
 END_TEST
 
+START_TEST(what_was_settled_lazily_is_acknowledged_before_goodbye)
+{
+	must_be_ready();
+	must_deliver(1, 3);
+	consumer_ack(&con, seen[0].tag);
+	turn();
+	must_hear_nothing(&rig);
+	channel_say_goodbye(&con.channel);
+	must_hear_ack(1, true);
+	channel_down(&con.channel, ERR_CANCEL);
+	must_hear_nothing(&rig);
+}
+END_TEST
+
 START_TEST(what_was_settled_lazily_is_forgotten_with_the_channel)
 {
 	must_be_ready();
@@ -730,6 +744,7 @@ int main(void)
 	tcase_add_test(lazily, a_lazy_lane_acknowledges_after_a_while_in_any_case);
 	tcase_add_test(lazily, a_lazy_lane_never_starves_itself);
 	tcase_add_test(lazily, a_lane_that_drains_is_lazy_no_more);
+	tcase_add_test(lazily, what_was_settled_lazily_is_acknowledged_before_goodbye);
 	tcase_add_test(lazily, what_was_settled_lazily_is_forgotten_with_the_channel);
 	tcase_add_test(lost, a_tag_of_a_channel_that_is_gone_settles_nothing);
 	tcase_add_test(lost, a_consumer_that_the_broker_cancels_begins_again);

@@ -8,8 +8,8 @@ enum {
 	SAY_MAX_BYTES = 20 * 1024 * 1024,
 	CHANNEL = TALK_CHANNEL,
 	/* The broker counts connections and channels a moment after it has let them in: on a busy
-	 * machine one or two too many pass, and no more. */
-	COUNTED_LATE = 4,
+	 * machine one too many may pass, and no more. */
+	COUNTED_LATE = 2,
 	CONNECTIONS_MAX = 64 + COUNTED_LATE,
 	HEARTBEAT_S = 60,
 };

@@ -117,6 +117,17 @@ script_put() {
 	echo BASE64
 }
 
+# erlang NAME KEY=VALUE... - prints an expression, with @KEY@ replaced by its value and @CUT@ by realm-cut.erl
+erlang() {
+	local text pair
+	text=$(<"$lib/$1.erl")
+	shift
+	for pair in CUT="$(<"$lib/realm-cut.erl")" "$@"; do
+		text=${text//"@${pair%%=*}@"/"${pair#*=}"}
+	done
+	printf '%s\n' "$text"
+}
+
 script_facts() {
 	printf "tell_files\nanswer facts <<'ERLANG'\n"
 	cat "$lib/realm-facts.erl"
@@ -146,21 +157,26 @@ script_change() {
 	fi >"$work/change.json"
 	script_put change.json 0644 "$work/change.json"
 	printf "answer change <<'ERLANG'\n"
-	sed "s|@FILE@|$file|" "$lib/realm-change.erl"
+	erlang realm-change FILE="$file"
 	printf 'ERLANG\nrm -f change.json\n'
+}
+
+# broker_shell - a shell where the broker is; what it shall do is standard input.
+broker_shell() {
+	case $broker_reach in
+	local | local:*) sh -s ;;
+	ssh:*)
+		ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=10 -- "${broker_reach#ssh:}" \
+			'if [ "$(id -u)" = 0 ]; then exec sh -s; else exec sudo -n sh -s; fi'
+		;;
+	esac
 }
 
 # at_broker - runs the script where the broker is, and takes its answers. Fails when that machine cannot be reached or
 # the script broke off.
 at_broker() {
 	local ok=0
-	case $broker_reach in
-	local | local:*) sh -s ;;
-	ssh:*)
-		ssh -o BatchMode=yes -o ConnectTimeout=10 -- "${broker_reach#ssh:}" \
-			'if [ "$(id -u)" = 0 ]; then exec sh -s; else exec sudo -n sh -s; fi'
-		;;
-	esac <"$work/script" >"$work/answers" 2>"$work/complaints" || ok=1
+	broker_shell <"$work/script" >"$work/answers" 2>"$work/complaints" || ok=1
 	take_answers <"$work/answers"
 	return "$ok"
 }

@@ -12,21 +12,9 @@ begin
 	PidsOf = fun(User, Vhost) -> [Pid
 		|| {tracked_connection, _, _, V, _, Pid, _, _, _, _, Name, _} <- rabbit_connection_tracking:list(),
 		   is_pid(Pid), Name =:= User, V =:= Vhost orelse Vhost =:= null] end,
-	%% Politely, and after a moment by force: one that is stuck in a write hears nothing.
-	Cut = fun(Pids) ->
-		Watched = [{erlang:monitor(process, Pid), Pid,
-			spawn(fun() -> rabbit_networking:close_connection(Pid, "operations closed it") end)} || Pid <- Pids],
-		Late = erlang:monotonic_time(millisecond) + 300,
-		[begin
-			Gone = receive {'DOWN', Ref, process, _, _} -> true
-			after max(0, Late - erlang:monotonic_time(millisecond)) -> false end,
-			Gone orelse begin
-				exit(Pid, kill),
-				receive {'DOWN', Ref, process, _, _} -> ok after 1000 -> ok end
-			end,
-			exit(Helper, kill)
-		end || {Ref, Pid, Helper} <- Watched]
-	end,
+	End =
+@CUT@,
+	Cut = fun(Pids) -> End(Pids, "operations closed it") end,
 	Resource = fun(#{<<"vhost">> := V, <<"name">> := N}, Kind) -> rabbit_misc:r(V, Kind, N) end,
 	%% those that wait, asked of the queue itself, and those that somebody holds, as far as the broker has counted
 	Messages = fun(Queue) ->

@@ -9,6 +9,7 @@ Logs in by raw AMQP from 127.0.0.2, behaves as MANNER says, writes "ready" and w
   partial   a message whose body never ends
   publish   one message
   flood     messages as fast as they go, for ever; "stuck" once the broker takes none for a second
+  endless   one message whose body does not end, as fast as it goes, likewise
 Exit: 1 if the broker closes the connection, having said why.
 """
 
@@ -76,6 +77,15 @@ class Ghost:
         except TimeoutError:
             print("stuck", flush=True)
 
+    def stream(self):
+        self.sock.settimeout(1)
+        self.publish("call", bytes(8000), promised=1 << 62)
+        try:
+            while True:
+                self.send(BODY, 1, bytes(8000))
+        except TimeoutError:
+            print("stuck", flush=True)
+
 
 def main():
     _, port, pki, user, vhost, manner = sys.argv
@@ -90,6 +100,8 @@ def main():
     print("ready", flush=True)
     if manner == "flood":
         ghost.flood()
+    elif manner == "endless":
+        ghost.stream()
     signal.pause()
 
 

@@ -226,7 +226,6 @@ check 'a border that was made too open: exit 1' exits 1 verify web1 --metrics "$
 check 'what could be done is named' seen '.succeeded > 0 and (.closed | not) and all(.acts[]; .host == "web1")'
 check 'the metrics say so' grep -q '^sallyport_verify_closed{broker="border1",host="web1"} 0$' "$work/verify.prom"
 check 'and people are told' says 'SUCCEEDED  border1: web1: as web: basic.publish' realm verify web1
-check 'the other host is not concerned' exits 0 verify web2
 check 'apply closes it' realm apply
 check 'a host that nobody knows: exit 1' exits 1 realm verify web9
 check 'a node is not a host' exits 1 realm verify app1
@@ -434,6 +433,17 @@ check 'and when that has ended, for good' wait "$revoking"
 check 'a revocation that was killed is continued by whatever runs next' says '- user web.cut2.g1' realm apply
 check 'and is told once' not test -e "$state/revoked.cut2"
 check 'the border is whole after that' settled
+"$repo/scripts/realm" watch --state "$state" --times 1 --revoke >"$work/watch" 2>&1 &
+watcher=$!
+wait_until 30 grep -q event=watching "$work/watch"
+python3 "$repo/tests/scripts/ghost.py" "$port" "$state/pki" web.cut3.g1 border.cut3 endless >"$work/ghost" 2>&1 &
+ghost=$!
+check 'a watch that may revoke does so' wait_until 60 grep -q 'event=revoked .*host=cut3 status=0' "$work/watch"
+check 'for good' same revoked "$(jq -r .hosts.cut3.status "$state/realm.json")"
+kill -KILL "$ghost" 2>/dev/null || true
+kill -TERM "$watcher"
+check 'and ends when it shall' wait "$watcher"
+check 'with the border whole' settled
 check 'nothing half is left' same '' "$(find "$state" -name '*.new' -o -name '.work.*' -o -name '*.names.*')"
 
 # Ways to a broker ---------------------------------------------------------------------------------------------------

@@ -248,3 +248,19 @@ check 'a certificate without its key: 2' exits 2 "$probe" run --plan "$work/wron
 check 'help' exits 0 "$probe" --help
 "$probe" example >"$work/example.conf"
 check 'the example names every key' says 'limit.connections' cat "$work/example.conf"
+
+# What the page promises ------------------------------------------------------------------------------------------
+
+# shellcheck disable=SC2016  # the backticks are the page's
+# unknown_tests - what docs/threat-model.md names and the tree does not have
+unknown_tests() {
+	local page=$repo/docs/threat-model.md name file
+	while read -r file; do
+		[[ -e $repo/$file ]] || echo "$file"
+	done < <(grep -oE 'tests/[a-z0-9_/-]+\.(c|sh)' "$page" | sort -u)
+	while read -r name file; do
+		grep -q "START_TEST($name)" "$repo/$file" || echo "$name in $file"
+	done < <(sed -nE 's/`([a-z_0-9]{12,})` in (tests\/[a-z0-9_\/.]+)/\n\1 \2\n/gp' "$page" | grep -E '^[a-z_0-9]+ tests/')
+}
+check 'the threat model names many tests' test "$(grep -oE 'tests/[a-z0-9_/-]+\.(c|sh)' "$repo/docs/threat-model.md" | sort -u | wc -l)" -gt 15
+check 'and all of them exist' same '' "$(unknown_tests)"

@@ -167,7 +167,8 @@ static enum err on_content(struct channel *ch, const struct content *content)
 	c->held_count++;
 	c->counters.delivered++;
 	c->counters.redelivered += d.is_redelivered;
-	c->on_delivery(c->arg, c, &d);
+	if (!c->is_held)
+		c->on_delivery(c->arg, c, &d);
 	return ERR_OK;
 }
 
@@ -254,6 +255,9 @@ void consumer_ack(struct consumer *c, struct delivery_tag tag)
 	s->state = SLOT_SETTLED;
 	c->held_count--;
 	c->settled_count++;
+	/* The connection may be closed before the next turn. */
+	if (c->is_held)
+		flush(c);
 }
 
 void consumer_reject(struct consumer *c, struct delivery_tag tag)
@@ -279,4 +283,9 @@ void consumer_drain(struct consumer *c, void (*on_drained)(void *arg), void *arg
 		channel_restart(&c->channel, ERR_CANCEL, "draining");
 	else
 		drained(c);
+}
+
+void consumer_hold(struct consumer *c)
+{
+	c->is_held = true;
 }

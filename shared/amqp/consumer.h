@@ -82,6 +82,7 @@ struct consumer {
 	struct timer lazy;
 	struct timer drained; /* brings on_drained */
 	bool is_cancelled;    /* by us: nothing more is wanted */
+	bool is_held;         /* by consumer_hold() */
 	struct consumer_counters counters;
 	void (*on_lost)(
 		void *arg, struct consumer *c); /* NULL, or: every delivery tag is stale now,
@@ -115,5 +116,21 @@ void consumer_reject(struct consumer *c, struct delivery_tag tag);
  * connection may be stopped inside. Not for ordered lanes: with a single active consumer the
  * next one would overtake what is unsettled; stop the connection instead. */
 void consumer_drain(struct consumer *c, void (*on_drained)(void *arg), void *arg);
+
+/* After consumer_drain(): on_drained has fired. */
+static inline bool consumer_is_drained(const struct consumer *c)
+{
+	return c->is_cancelled && c->on_drained == NULL;
+}
+
+/* The way out of an ordered lane: what still comes is left unsettled, unseen, and goes back in
+ * order when the connection is stopped. What came before is still to be settled, and should not
+ * be begun any more. */
+void consumer_hold(struct consumer *c);
+
+static inline bool consumer_is_held(const struct consumer *c)
+{
+	return c->is_held;
+}
 
 #endif

@@ -19,7 +19,7 @@ struct link_config {
 	const char *vhost; /* border.web1 */
 	const struct transport_address *brokers;
 	unsigned broker_count;
-	const struct tls_identity *identity;
+	struct tls_identity *identity;
 	uint64_t handshake_timeout_ms;
 	uint64_t retry_first_ms;
 	uint64_t retry_longest_ms;
@@ -46,8 +46,8 @@ struct link {
 /* Takes:   config's texts are copied, but brokers and identity, which are borrowed until
  *          link_fini().
  * Returns: ERR_OK; ERR_INPUT (a name too long); ERR_NOMEM.
- * Fires:   on_change when link_is_ready() has changed. It may not start, stop or break the
- * link. */
+ * Fires:   on_change when link_is_ready() has changed. It may stop the link, not start or break
+ *          it. */
 WARN_UNUSED enum err link_init(struct link *k, struct loop *l, const struct link_config *config,
 	link_fn on_change, void *arg);
 

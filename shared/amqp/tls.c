@@ -12,6 +12,7 @@
 
 struct tls_identity {
 	SSL_CTX *ctx;
+	unsigned holders;
 	char name[TLS_NAME_MAX_BYTES + 1];
 	int64_t ends_unix_s;
 };
@@ -119,6 +120,7 @@ enum err tls_identity_open(
 	*why = (struct tls_why){ 0 };
 	if (id == NULL)
 		return ERR_NOMEM;
+	id->holders = 1;
 	ERR_clear_error();
 	enum err err = identity_load(id, paths, why);
 
@@ -130,9 +132,16 @@ enum err tls_identity_open(
 	return ERR_OK;
 }
 
+struct tls_identity *tls_identity_hold(struct tls_identity *id)
+{
+	if (id != NULL)
+		id->holders++;
+	return id;
+}
+
 void tls_identity_close(struct tls_identity *id)
 {
-	if (id == NULL)
+	if (id == NULL || --id->holders > 0)
 		return;
 	SSL_CTX_free(id->ctx);
 	free(id);

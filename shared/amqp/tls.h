@@ -38,7 +38,10 @@ struct tls_identity;
  * Blocks:  on reading three files. */
 WARN_UNUSED enum err tls_identity_open(
 	const struct tls_paths *paths, struct tls_identity **out, struct tls_why *why);
-void tls_identity_close(struct tls_identity *id); /* NULL is fine; streams must be gone */
+
+/* One more holder: it lives until each has closed it. Returns id; NULL is fine. */
+struct tls_identity *tls_identity_hold(struct tls_identity *id);
+void tls_identity_close(struct tls_identity *id); /* NULL is fine; his streams must be gone */
 
 /* The common name of our certificate: the identity that the broker sees. */
 const char *tls_identity_name(const struct tls_identity *id);

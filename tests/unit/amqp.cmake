@@ -8,7 +8,7 @@ add_library(amqp_rig STATIC
 target_include_directories(amqp_rig PUBLIC ${CMAKE_CURRENT_LIST_DIR})
 target_link_libraries(amqp_rig PUBLIC amqp testlib PkgConfig::CHECK)
 
-foreach(room codec channel publisher consumer connection outage silence hostile tls)
+foreach(room codec channel publisher consumer connection outage silence hostile tls relief)
 	unit_test(NAME amqp_${room} SOURCES amqp_${room}_test.c LIBS amqp_rig testlib OpenSSL::SSL
 		TIMEOUT 300)
 endforeach()

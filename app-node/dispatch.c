@@ -347,3 +347,17 @@ void dispatch_remove(struct dispatch *d, struct work *w)
 	d->work_count--;
 	check(d, f);
 }
+
+void dispatch_forget(struct dispatch *d, const struct origin *origin)
+{
+	for (unsigned i = 0; i < d->lane_count; i++) {
+		struct lane *lane = &d->lanes[i];
+
+		list_each_safe (n, &lane->seen) {
+			struct flow *f = container_of(n, struct flow, seen);
+
+			if (f->origin == origin)
+				forget(lane, f);
+		}
+	}
+}

@@ -89,6 +89,9 @@ void dispatch_learn(struct dispatch *d, const struct work *w, uint64_t took_us);
 void dispatch_rest(struct dispatch *d, struct work *w);
 void dispatch_wake(struct dispatch *d, struct work *w);
 
+/* That web host is gone; nothing of its may be in any more. */
+void dispatch_forget(struct dispatch *d, const struct origin *origin);
+
 /* Takes w out, whatever its state; the next of its key is READY. */
 void dispatch_remove(struct dispatch *d, struct work *w);
 

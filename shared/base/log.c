@@ -21,6 +21,11 @@ void log_open(const char *part, enum log_level most)
 	settings.most = most;
 }
 
+void log_limit(enum log_level most)
+{
+	settings.most = most;
+}
+
 bool log_wants(enum log_level level)
 {
 	return level <= settings.most;

@@ -18,6 +18,9 @@ enum log_level { LOG_ERROR = 0, LOG_WARN, LOG_INFO, LOG_DEBUG };
 /* Until the first call: info and above, part "sallyport". `part` is borrowed for good. */
 void log_open(const char *part, enum log_level most);
 
+/* From now on: `most` and above. */
+void log_limit(enum log_level most);
+
 bool log_wants(enum log_level level);
 
 void log_line(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);

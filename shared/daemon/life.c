@@ -66,11 +66,35 @@ void life_fini(struct life *life)
 	ready_fini(&life->ready);
 }
 
+void life_close(struct life *life)
+{
+	life->is_stopping = true;
+}
+
 void life_tell_ready(struct life *life)
 {
 	if (life->is_ready || life->is_stopping)
 		return;
 	life->is_ready = true;
 	log_info("event=ready pid=%d", (int)getpid());
+	ready_tell(&life->ready);
+}
+
+static bool may_tell(const struct life *life)
+{
+	return life->is_ready && !life->is_stopping;
+}
+
+void life_tell_reloading(struct life *life)
+{
+	if (may_tell(life))
+		ready_tell_reloading(&life->ready);
+}
+
+void life_tell_reloaded(struct life *life, const char *line)
+{
+	if (!may_tell(life))
+		return;
+	ready_tell_status(&life->ready, line);
 	ready_tell(&life->ready);
 }

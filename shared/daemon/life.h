@@ -31,7 +31,15 @@ WARN_UNUSED enum err life_init(struct life *life, struct loop *l, int ready_fd, 
 	life_fn on_reload, void *arg);
 void life_fini(struct life *life);
 
+/* A start that failed is taken back: from now on no signal asks for anything. */
+void life_close(struct life *life);
+
 /* Tells the supervisor, the first time that it is called. */
 void life_tell_ready(struct life *life);
+
+/* Tells the supervisor that we read the files again, and what came of it (one line for people).
+ * Before the first life_tell_ready() nothing is told: it would say too much. */
+void life_tell_reloading(struct life *life);
+void life_tell_reloaded(struct life *life, const char *line);
 
 #endif

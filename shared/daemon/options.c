@@ -558,6 +558,75 @@ void options_free(const struct options *options, void *config)
 	}
 }
 
+/* ---- read again ---- */
+
+static bool is_text(const struct option *o)
+{
+	return o->type == OPTION_TEXT || o->type == OPTION_NAME || o->type == OPTION_PATH ||
+	       o->type == OPTION_FILE || o->type == OPTION_SECRET;
+}
+
+static size_t size_of(const struct option *o)
+{
+	if (is_text(o))
+		return sizeof(char *);
+	if (is_list(o))
+		return sizeof(struct option_list);
+	if (o->type == OPTION_BOOL)
+		return sizeof(bool);
+	return o->type == OPTION_MODE ? sizeof(mode_t) : sizeof(uint64_t);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool same_list(const struct option_list *a, const struct option_list *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (!same_text(a->at[i], b->at[i]))
+			return false;
+	return true;
+}
+
+static bool same_value(const struct option *o, void *a, void *b)
+{
+	void *in_a = field_of(o, a);
+	void *in_b = field_of(o, b);
+
+	if (is_list(o))
+		return same_list(in_a, in_b);
+	if (is_text(o))
+		return same_text(*(char **)in_a, *(char **)in_b);
+	return memcmp(in_a, in_b, size_of(o)) == 0;
+}
+
+static void swap_value(const struct option *o, void *a, void *b)
+{
+	char kept[sizeof(struct option_list)];
+	size_t size = size_of(o);
+
+	memcpy(kept, field_of(o, a), size);
+	memcpy(field_of(o, a), field_of(o, b), size);
+	memcpy(field_of(o, b), kept, size);
+}
+
+void options_take(const struct options *options, void *running, void *fresh,
+	option_stays_fn on_stays, void *arg)
+{
+	for (size_t i = 0; i < options->count; i++) {
+		const struct option *o = &options->table[i];
+
+		if (o->when == OPTION_AT_RELOAD)
+			swap_value(o, running, fresh);
+		else if (!same_value(o, running, fresh))
+			on_stays(arg, o->key);
+	}
+}
+
 /* ---- for people ---- */
 
 static bool has_number(const struct option *o)

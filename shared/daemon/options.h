@@ -46,6 +46,11 @@ enum option_type {
  * text is static; it ends with what would be right. */
 typedef const char *(*option_check_fn)(struct span value);
 
+enum option_when {
+	OPTION_AT_START = 0, /* after a restart */
+	OPTION_AT_RELOAD,
+};
+
 struct option {
 	const char *key; /* dotted */
 	enum option_type type;
@@ -57,6 +62,7 @@ struct option {
 	const char *example;  /* for the example file, where there is no fallback */
 	option_check_fn check; /* or NULL */
 	const char *sentence;  /* what it is for */
+	enum option_when when; /* a change counts */
 };
 
 struct options {
@@ -87,6 +93,14 @@ unsigned options_line(const char *path, const char *key);
 
 /* Frees what the fields of the table own and zeroes these fields. Harmless on zeroed ones. */
 void options_free(const struct options *options, void *config);
+
+/* Lets what was read again count: values of OPTION_AT_RELOAD keys move from `fresh` to `running`
+ * and back. The others stay, and so does the memory that they own.
+ * Takes:   both are of these options, read without a mistake.
+ * Fires:   on_stays for each key that differs and has to wait for a restart, from inside. */
+typedef void (*option_stays_fn)(void *arg, const char *key);
+void options_take(const struct options *options, void *running, void *fresh,
+	option_stays_fn on_stays, void *arg);
 
 /* A config file with every key, its default and its sentence: keys that must be given stand
  * there with their example, the others commented out. It is accepted by options_parse() as far

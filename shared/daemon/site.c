@@ -11,10 +11,11 @@
 #include <sys/stat.h>
 
 #include "base/bug.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 
-enum { RETRY_FIRST_MS = 50 };
+enum { RETRY_FIRST_MS = 50, RECIPE_MAX_BYTES = 4 * 1024 * 1024 };
 
 /* A mistake about a value that the table of options could not judge. */
 static void mistake(struct report *report, const char *file, const char *key, const char *value,
@@ -130,6 +131,49 @@ static void check_socket_folder(
 			"its folder must be there");
 }
 
+/* A file that cannot be read is the identity's to complain about. */
+static void add_file(struct buf *recipe, const char *path)
+{
+	size_t before = recipe->len;
+
+	if (file_read(path, recipe) != ERR_OK)
+		buf_text(recipe, "?");
+	buf_format(recipe, "\n%zu\n", recipe->len - before);
+}
+
+/* Read before the identity is opened: should the files change in between, the next reload takes
+ * them for new once more, instead of never. */
+static enum err read_recipe(struct site *s, const struct site_config *config, const char *file,
+	struct report *report)
+{
+	struct buf recipe;
+
+	buf_init(&recipe, RECIPE_MAX_BYTES);
+	/* All room at once: a key must leave no copies behind where the buffer grew. */
+	if (buf_reserve(&recipe, RECIPE_MAX_BYTES) == NULL)
+		return ERR_NOMEM;
+	add_file(&recipe, config->tls_ca);
+	add_file(&recipe, config->tls_certificate);
+	add_file(&recipe, config->tls_key);
+	for (size_t i = 0; i < config->brokers.count; i++)
+		buf_format(&recipe, "%s\n", config->brokers.at[i]);
+	buf_format(&recipe, "%llu %llu %llu\n",
+		(unsigned long long)config->handshake_timeout_ms,
+		(unsigned long long)config->retry_longest_ms,
+		(unsigned long long)config->heartbeat_s);
+	enum err err = buf_status(&recipe);
+
+	if (err == ERR_OK)
+		err = digest_of(buf_span(&recipe), &s->link_recipe);
+	explicit_bzero(recipe.at, recipe.len);
+	buf_fini(&recipe);
+	if (err != ERR_FULL)
+		return err;
+	mistake(report, file, "tls.ca", config->tls_ca,
+		"with tls.certificate and tls.key it may have 4 MiB at most");
+	return ERR_OK;
+}
+
 enum err site_open(const struct site_config *config, const char *file, struct report *report,
 	struct site *out)
 {
@@ -141,8 +185,10 @@ enum err site_open(const struct site_config *config, const char *file, struct re
 	if (log_level_parse(span_of(config->log_level), &out->log_level) != ERR_OK)
 		mistake(report, file, "log.level", config->log_level,
 			"one of error, warn, info, debug");
-	enum err err = read_identity(out, config, file, report);
+	enum err err = read_recipe(out, config, file, report);
 
+	if (err == ERR_OK)
+		err = read_identity(out, config, file, report);
 	if (err == ERR_OK)
 		err = read_contract(out, config, report);
 	if (err == ERR_OK && !report_is_empty(report))
@@ -179,6 +225,21 @@ enum err site_open_rings(
 			err = one;
 	}
 	return err;
+}
+
+void site_take(struct site *running, struct site *fresh)
+{
+	struct site old = *running;
+
+	*running = *fresh;
+	running->contract = old.contract;
+	memcpy(running->contract_digest, old.contract_digest, sizeof(old.contract_digest));
+	running->has_api_group = old.has_api_group;
+	running->api_group = old.api_group;
+	/* What is left in `fresh` is whatever does not run any more, to be closed. */
+	old.contract = fresh->contract;
+	memcpy(old.contract_digest, fresh->contract_digest, sizeof(old.contract_digest));
+	*fresh = old;
 }
 
 void site_expect_identity(const struct site *s, const char *realm, const char *name,

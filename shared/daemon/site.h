@@ -46,42 +46,54 @@ struct site_config {
 #define SITE_OPTIONS(config, site)                                                             \
 	{ "border.brokers", OPTION_LIST, OPTION_AT(config, site.brokers), 1, 8, NULL,          \
 		"127.0.0.1:5671", option_check_address,                                        \
-		"brokers of the border, host:port, tried in turn" },                           \
+		"brokers of the border, host:port, tried in turn", OPTION_AT_RELOAD },         \
 	{ "border.handshake_timeout", OPTION_MS, OPTION_AT(config, site.handshake_timeout_ms), \
-		100, 60000, "5s", NULL, NULL, "from dialing until all channels are ready" },   \
+		100, 60000, "5s", NULL, NULL, "from dialing until all channels are ready",     \
+		OPTION_AT_RELOAD },                                                            \
 	{ "border.retry_longest", OPTION_MS, OPTION_AT(config, site.retry_longest_ms), 50,     \
-		60000, "1s", NULL, NULL, "longest wait between two tries to connect" },        \
+		60000, "1s", NULL, NULL, "longest wait between two tries to connect",          \
+		OPTION_AT_RELOAD },                                                            \
 	{ "border.heartbeat", OPTION_U64, OPTION_AT(config, site.heartbeat_s), 1, 600, "10",   \
-		NULL, NULL, "seconds; twice that without a sign of life ends a connection" },  \
+		NULL, NULL, "seconds; twice that without a sign of life ends a connection",    \
+		OPTION_AT_RELOAD },                                                            \
 	{ "tls.ca", OPTION_FILE, OPTION_AT(config, site.tls_ca), 1, 4096, NULL, "ca.pem",      \
-		NULL, "PEM, the CA that signed the brokers' certificates" },                   \
+		NULL, "PEM, the CA that signed the brokers' certificates",                     \
+		OPTION_AT_RELOAD },                                                            \
 	{ "tls.certificate", OPTION_FILE, OPTION_AT(config, site.tls_certificate), 1, 4096,    \
 		NULL, "identity.pem", NULL,                                                    \
-		"PEM, our certificate; its common name is our identity" },                     \
+		"PEM, our certificate; its common name is our identity",                       \
+		OPTION_AT_RELOAD },                                                            \
 	{ "tls.key", OPTION_SECRET, OPTION_AT(config, site.tls_key), 1, 4096, NULL,            \
-		"identity.key", NULL, "PEM, the certificate's private key" },                  \
+		"identity.key", NULL, "PEM, the certificate's private key",                    \
+		OPTION_AT_RELOAD },                                                            \
 	{ "contract", OPTION_FILE, OPTION_AT(config, site.contract), 1, 4096, NULL,            \
-		"contract.yaml", NULL, "the site's operations" },                              \
+		"contract.yaml", NULL, "the site's operations", OPTION_AT_START },             \
 	{ "api.socket", OPTION_PATH, OPTION_AT(config, site.api_socket), 1, 4096, NULL,        \
-		"sallyport.sock", NULL, "Unix socket of the local API" },                      \
+		"sallyport.sock", NULL, "Unix socket of the local API",                        \
+		OPTION_AT_START },                                                             \
 	{ "api.mode", OPTION_MODE, OPTION_AT(config, site.api_mode), 0, 0777, "0660", NULL,    \
-		NULL, "permissions of the socket" },                                           \
+		NULL, "permissions of the socket", OPTION_AT_START },                          \
 	{ "api.group", OPTION_NAME, OPTION_AT(config, site.api_group), 1, 64, "", "www-data",  \
-		NULL, "group that the socket belongs to" },                                    \
+		NULL, "group that the socket belongs to", OPTION_AT_START },                   \
 	{ "api.users", OPTION_NAMES, OPTION_AT(config, site.api_users), 0, SITE_API_USERS_MAX, \
 		"", "www-data", NULL,                                                          \
-		"who may connect, beside root and our own user; everybody if empty" },         \
+		"who may connect, beside root and our own user; everybody if empty",           \
+		OPTION_AT_RELOAD },                                                            \
 	{ "api.connections", OPTION_U64, OPTION_AT(config, site.api_connections), 8, 10000,    \
-		"512", NULL, NULL, "at once; at the cap the oldest idle one gives way" },      \
+		"512", NULL, NULL, "at once; at the cap the oldest idle one gives way",        \
+		OPTION_AT_START },                                                             \
 	{ "api.loopback_port", OPTION_U64, OPTION_AT(config, site.api_loopback_port), 0,       \
 		65535, "0", NULL, NULL,                                                        \
-		"port on 127.0.0.1 for /livez /readyz /v1/status /metrics; 0 = none" },        \
+		"port on 127.0.0.1 for /livez /readyz /v1/status /metrics; 0 = none",          \
+		OPTION_AT_START },                                                             \
 	{ "drain.timeout", OPTION_MS, OPTION_AT(config, site.drain_timeout_ms), 0, 600000,     \
-		"10s", NULL, NULL, "after SIGTERM: how long what runs may take to end" },      \
+		"10s", NULL, NULL, "after SIGTERM: how long what runs may take to end",        \
+		OPTION_AT_RELOAD },                                                            \
 	{ "ready.border", OPTION_BOOL, OPTION_AT(config, site.ready_border), 0, 0, "no", NULL, \
-		NULL, "readiness waits for the first link to the border" },                    \
+		NULL, "readiness waits for the first link to the border",                      \
+		OPTION_AT_START },                                                             \
 	{ "log.level", OPTION_NAME, OPTION_AT(config, site.log_level), 1, 8, "info", NULL,     \
-		NULL, "error, warn, info or debug" }
+		NULL, "error, warn, info or debug", OPTION_AT_RELOAD }
 /* clang-format on */
 
 /* What has been opened. */
@@ -98,6 +110,8 @@ struct site {
 	bool has_api_group;
 	gid_t api_group;
 	enum log_level log_level;
+	struct digest
+		link_recipe; /* of all that a link is made of: another one, another link */
 };
 
 /* Takes:   config is borrowed for the call; file is its name in the report.
@@ -122,6 +136,11 @@ WARN_UNUSED enum err site_open_rings(
  * mistake to the report otherwise. */
 void site_expect_identity(const struct site *s, const char *realm, const char *name,
 	const struct site_config *config, const char *file, struct report *report);
+
+/* Lets what was read again count: brokers, identity, users, log level and recipe move from `fresh`
+ * to `running`, and back. The contract and the socket's group wait for a restart, as the keys
+ * do. */
+void site_take(struct site *running, struct site *fresh);
 
 /* For one link; name and vhost are the caller's to fill in. Borrows from s and config. */
 struct link_config site_link_config(const struct site *s, const struct site_config *config);

@@ -383,6 +383,20 @@ static enum err copy_lists(struct http_server *s, const struct http_server_confi
 	return ERR_OK;
 }
 
+enum err http_server_allow_uids(struct http_server *s, const uid_t *uids, size_t count)
+{
+	uid_t *copy = malloc(count * sizeof(uid_t) + 1);
+
+	if (copy == NULL)
+		return ERR_NOMEM;
+	if (count > 0)
+		memcpy(copy, uids, count * sizeof(uid_t));
+	free(s->uids);
+	s->uids = copy;
+	s->config.allowed_uid_count = count;
+	return ERR_OK;
+}
+
 static void fill_defaults(struct http_server_config *c)
 {
 	c->max_connections = c->max_connections == 0 ? DEFAULT_MAX_CONNECTIONS

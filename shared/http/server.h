@@ -102,6 +102,13 @@ void http_server_drain(
  * Fires:   on_stopped once, on the loop thread, s no longer exists; on_stopped may be NULL. */
 void http_server_stop(struct http_server *s, void (*on_stopped)(void *arg), void *arg);
 
+/* From now on these may speak on the Unix socket, as allowed_uids; who is connected stays so.
+ *
+ * Takes:   uids are copied.
+ * Returns: ERR_OK; ERR_NOMEM: it is as before. */
+WARN_UNUSED enum err http_server_allow_uids(
+	struct http_server *s, const uid_t *uids, size_t count);
+
 /* Borrowed; lives as long as s. */
 const struct http_server_counters *http_server_counters(const struct http_server *s);
 

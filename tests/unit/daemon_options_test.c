@@ -27,18 +27,18 @@ struct config {
 
 /* clang-format off */
 static const struct option rows[] = {
-	{ "host",           OPTION_NAME,   AT(host),      1, 8,      NULL,    "web1",    NULL, "this host's name" },
-	{ "greeting",       OPTION_TEXT,   AT(greeting),  1, 20,     "",      "hello",   NULL, "what to say" },
-	{ "api.socket",     OPTION_PATH,   AT(socket),    1, 107,    "a.sock", NULL,     NULL, "where web processes speak" },
-	{ "tls.ca",         OPTION_FILE,   AT(ca),        1, 4096,   "",      "ca.pem",  NULL, "whom to trust" },
-	{ "tls.key",        OPTION_SECRET, AT(key),       1, 4096,   "",      "key.pem", NULL, "our private key" },
-	{ "send.window",    OPTION_U64,    AT(window),    1, 1000,   "64",    NULL,      NULL, "unconfirmed sends" },
-	{ "body.max",       OPTION_BYTES,  AT(cap_bytes), KIB(1), MIB(1), "64KiB", NULL, NULL, "largest body" },
-	{ "wait",           OPTION_MS,     AT(wait_ms),   10, 60000, "5s",    NULL,      NULL, "how long to wait" },
-	{ "ready.border",   OPTION_BOOL,   AT(is_on),     0, 1,      "no",    NULL,      NULL, "wait for the border" },
-	{ "api.mode",       OPTION_MODE,   AT(mode),      0, 0777,   "0660",  NULL,      NULL, "permissions of the socket" },
-	{ "border.brokers", OPTION_LIST,   AT(brokers),   1, 3,      NULL,    "127.0.0.1:5671", option_check_address, "tried in turn" },
-	{ "crossings",      OPTION_NAMES,  AT(names),     1, 100,    "",      "web1, web2", NULL, "hosts to serve" },
+	{ "host",           OPTION_NAME,   AT(host),      1, 8,      NULL,    "web1",    NULL, "this host's name", OPTION_AT_START },
+	{ "greeting",       OPTION_TEXT,   AT(greeting),  1, 20,     "",      "hello",   NULL, "what to say", OPTION_AT_RELOAD },
+	{ "api.socket",     OPTION_PATH,   AT(socket),    1, 107,    "a.sock", NULL,     NULL, "where web processes speak", OPTION_AT_START },
+	{ "tls.ca",         OPTION_FILE,   AT(ca),        1, 4096,   "",      "ca.pem",  NULL, "whom to trust", OPTION_AT_RELOAD },
+	{ "tls.key",        OPTION_SECRET, AT(key),       1, 4096,   "",      "key.pem", NULL, "our private key", OPTION_AT_START },
+	{ "send.window",    OPTION_U64,    AT(window),    1, 1000,   "64",    NULL,      NULL, "unconfirmed sends", OPTION_AT_RELOAD },
+	{ "body.max",       OPTION_BYTES,  AT(cap_bytes), KIB(1), MIB(1), "64KiB", NULL, NULL, "largest body", OPTION_AT_START },
+	{ "wait",           OPTION_MS,     AT(wait_ms),   10, 60000, "5s",    NULL,      NULL, "how long to wait", OPTION_AT_RELOAD },
+	{ "ready.border",   OPTION_BOOL,   AT(is_on),     0, 1,      "no",    NULL,      NULL, "wait for the border", OPTION_AT_RELOAD },
+	{ "api.mode",       OPTION_MODE,   AT(mode),      0, 0777,   "0660",  NULL,      NULL, "permissions of the socket", OPTION_AT_START },
+	{ "border.brokers", OPTION_LIST,   AT(brokers),   1, 3,      NULL,    "127.0.0.1:5671", option_check_address, "tried in turn", OPTION_AT_RELOAD },
+	{ "crossings",      OPTION_NAMES,  AT(names),     1, 100,    "",      "web1, web2", NULL, "hosts to serve", OPTION_AT_START },
 };
 /* clang-format on */
 

@@ -713,6 +713,42 @@ START_TEST(only_the_users_and_groups_allowed_may_speak)
 }
 END_TEST
 
+static void allow_another(struct stage *s)
+{
+	const uid_t uids[] = { STRANGE_UID + 1 };
+
+	ck_assert_int_eq(http_server_allow_uids(s->server, uids, 1), ERR_OK);
+}
+
+static void allow_all(struct stage *s)
+{
+	ck_assert_int_eq(http_server_allow_uids(s->server, NULL, 0), ERR_OK);
+}
+
+static void play_changing_peers(struct stage *s)
+{
+	chmod(s->folder, 0755);
+	ck_assert_int_eq(ask_as(s->path, STRANGE_UID, 0), 0);
+	on_loop(s, allow_another);
+	ck_assert_int_eq(ask_as(s->path, STRANGE_UID, 0), 1);
+	ck_assert_int_eq(ask_as(s->path, STRANGE_UID + 1, 0), 0);
+	on_loop(s, allow_all);
+	ck_assert_int_eq(ask_as(s->path, STRANGE_UID, 0), 0);
+}
+
+START_TEST(who_may_speak_can_change)
+{
+	const uid_t uids[] = { STRANGE_UID };
+
+	if (geteuid() != 0)
+		return; /* only root can become somebody else */
+	stage_serve(&st, (struct http_server_config){ .socket = { .mode = 0666 },
+				 .allowed_uids = uids,
+				 .allowed_uid_count = 1 });
+	stage_play(&st, play_changing_peers);
+}
+END_TEST
+
 static void play_loopback(struct stage *s)
 {
 	uint16_t port = http_server_loopback_port(s->server);
@@ -1043,6 +1079,7 @@ int main(void)
 	tcase_add_test(
 		tc, without_descriptors_the_new_client_is_told_and_the_old_ones_are_served);
 	tcase_add_test(tc, only_the_users_and_groups_allowed_may_speak);
+	tcase_add_test(tc, who_may_speak_can_change);
 	tcase_add_test(tc, the_loopback_listener_answers_only_to_its_own_name);
 	tcase_add_test(tc, a_dead_daemons_socket_is_replaced_and_a_live_ones_never);
 	tcase_add_test(tc, a_socket_gets_its_mode_and_group);

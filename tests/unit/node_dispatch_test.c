@@ -711,6 +711,28 @@ START_TEST(a_hundred_thousand_steps_agree_with_a_simple_model)
 }
 END_TEST
 
+START_TEST(a_web_host_that_is_gone_is_forgotten)
+{
+	struct origin gone;
+	struct work its;
+	struct work other;
+	struct demand demand = { .op = &contract.operations[OP_TWO], .origin = &gone };
+
+	origin_init(&gone);
+	ck_assert_int_eq(dispatch_add(&d, &its, &contract, &demand), ERR_OK);
+	add(&other, OP_TWO, "");
+	expect_next(&its);
+	dispatch_remove(&d, &its);
+	ck_assert_uint_eq(d.lanes[OP_TWO].seen_count, 2);
+	dispatch_forget(&d, &gone);
+	ck_assert_uint_eq(d.lanes[OP_TWO].seen_count, 1);
+	dispatch_forget(&d, &gone);
+	ck_assert_uint_eq(d.lanes[OP_TWO].seen_count, 1);
+	expect_next(&other);
+	dispatch_remove(&d, &other);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("node_dispatch");
@@ -719,6 +741,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, nothing_in_is_nothing_to_run);
+	tcase_add_test(tc, a_web_host_that_is_gone_is_forgotten);
 	tcase_add_loop_test(tc, as_many_run_at_once_as_the_contract_says, 0, OPS);
 	tcase_add_test(tc, a_full_operation_does_not_stop_another);
 	tcase_add_test(tc, one_that_rests_leaves_its_place_to_another);

@@ -9,17 +9,17 @@
 #define AT(field) OPTION_AT(struct plan, field)
 #define BADGE(name, role, fallback, file, sentence)                                          \
 	{ name ".certificate", OPTION_FILE, AT(badges[role].certificate), 1, 4096, fallback, \
-		file ".pem", NULL, sentence },                                               \
+		file ".pem", NULL, sentence, OPTION_AT_START },                              \
 	{                                                                                    \
 		name ".key", OPTION_SECRET, AT(badges[role].key), 1, 4096, fallback,         \
-			file ".key", NULL, "its key"                                         \
+			file ".key", NULL, "its key", OPTION_AT_START                        \
 	}
 
 /* clang-format off */
 static const struct option table[] = {
 	{ "broker", OPTION_TEXT, AT(broker), 1, 300, NULL, "127.0.0.1:5671", option_check_address,
-		"the border, as its certificate names it" },
-	{ "ca", OPTION_FILE, AT(ca), 1, 4096, NULL, "ca.pem", NULL, "the site's authority" },
+		"the border, as its certificate names it", OPTION_AT_START },
+	{ "ca", OPTION_FILE, AT(ca), 1, 4096, NULL, "ca.pem", NULL, "the site's authority", OPTION_AT_START },
 	BADGE("web", ROLE_WEB, NULL, "web.web1.g1", "the web host whose border is tried"),
 	BADGE("node", ROLE_NODE, NULL, "app.app1.g1", "an app node"),
 	BADGE("other", ROLE_OTHER, "", "web.web2.g1", "another web host"),
@@ -34,26 +34,26 @@ static const struct option table[] = {
 		"the web host in a generation that was retired"),
 	BADGE("unknown", ROLE_UNKNOWN, "", "web.nobody.g1", "a name that has no user"),
 	{ "vhosts", OPTION_LIST, AT(vhosts), 0, 100, "", "border.web2", NULL,
-		"vhosts that the web host must not enter, beside inner and the usual ones" },
+		"vhosts that the web host must not enter, beside inner and the usual ones", OPTION_AT_START },
 	{ "ports", OPTION_LIST, AT(ports), 0, 64,
 		"5672, 15672, 15671, 15692, 1883, 8883, 61613, 61614, 5552", NULL, NULL,
-		"where nobody may listen on the broker's address" },
+		"where nobody may listen on the broker's address", OPTION_AT_START },
 	{ "inner", OPTION_BOOL, AT(has_inner), 0, 0, "yes", NULL, NULL,
-		"the inner vhost is on this broker" },
+		"the inner vhost is on this broker", OPTION_AT_START },
 	{ "limit.connections", OPTION_U64, AT(connections), 1, 64, "4", NULL, NULL,
-		"connections that the web host may have at once" },
+		"connections that the web host may have at once", OPTION_AT_START },
 	{ "limit.channels", OPTION_U64, AT(channels), 1, 256, "8", NULL, NULL,
-		"channels that the web host may have at once" },
+		"channels that the web host may have at once", OPTION_AT_START },
 	{ "limit.channel_max", OPTION_U64, AT(channel_max), 1, 2047, "16", NULL, NULL,
-		"the broker's channel_max" },
+		"the broker's channel_max", OPTION_AT_START },
 	{ "limit.message", OPTION_BYTES, AT(message_bytes), 1024, MIB(16), "256KiB", NULL, NULL,
-		"the broker's max_message_size" },
+		"the broker's max_message_size", OPTION_AT_START },
 	{ "limit.frame", OPTION_BYTES, AT(frame_bytes), 4096, MIB(1), "8KiB", NULL, NULL,
-		"the broker's frame_max" },
+		"the broker's frame_max", OPTION_AT_START },
 	{ "patience", OPTION_MS, AT(patience_ms), 100, 60000, "8s", NULL, NULL,
-		"how long one answer is waited for; above the broker's handshake_timeout" },
+		"how long one answer is waited for; above the broker's handshake_timeout", OPTION_AT_START },
 	{ "within", OPTION_MS, AT(within_ms), 1000, 600000, "60s", NULL, NULL,
-		"how long all of it may take; what is left then counts as not proven" },
+		"how long all of it may take; what is left then counts as not proven", OPTION_AT_START },
 };
 /* clang-format on */
 

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include "amqp/link_status.h"
 #include "base/clock.h"
 #include "daemon/probes.h"
 
@@ -19,13 +18,13 @@ static void write_crossing(const struct crossing *x, struct json_writer *w)
 {
 	json_write_object(w);
 	json_write_text_member(w, "host", x->host);
-	json_write_u64_member(w, "calls", x->call.counters.delivered);
-	json_write_u64_member(w, "sends", x->send.counters.delivered);
+	json_write_text_member(w, "identity", relief_identity(&x->relief));
+	json_write_u64_member(w, "calls", x->counters.calls);
+	json_write_u64_member(w, "sends", x->counters.sends);
 	json_write_u64_member(w, "replies", x->counters.replies);
 	json_write_u64_member(w, "replies_lost", x->counters.replies_lost);
 	probes_write_seal(w, seal_counters(x->envelope.coming));
-	json_write_key(w, "link");
-	link_write_status(&x->link, w);
+	relief_write_status(&x->relief, "link", w);
 	json_write_object_end(w);
 }
 
@@ -70,14 +69,20 @@ static void answer_status(struct node_daemon *n, struct http_request *rq)
 	json_write_text_member(&w, "identity", tls_identity_name(n->site->identity));
 	json_write_u64_member(&w, "pid", (uint64_t)getpid());
 	json_write_u64_member(&w, "uptime_s", (clock_mono_us() - n->started_us) / 1000000);
-	json_write_bool_member(&w, "ready", node_is_ready(n));
+	json_write_bool_member(&w, "ready", crossings_are_ready(&n->crossings));
 	json_write_text_member(&w, "site", n->site->contract.site);
 	json_write_text_member(&w, "contract", n->site->contract_digest);
 	json_write_key(&w, "crossings");
 	json_write_array(&w);
-	for (size_t i = 0; i < n->crossing_count; i++)
-		write_crossing(&n->crossings[i], &w);
+	list_each (x, &n->crossings.all)
+		write_crossing(container_of(x, struct crossing, node), &w);
 	json_write_array_end(&w);
+	json_write_key(&w, "leaving");
+	json_write_array(&w);
+	list_each (x, &n->crossings.leaving)
+		write_crossing(container_of(x, struct crossing, node), &w);
+	json_write_array_end(&w);
+	reload_write_status(&n->reload, &w);
 	write_jobs(&n->jobs, &w);
 	json_write_key(&w, "refused");
 	json_write_object(&w);
@@ -96,11 +101,13 @@ static enum probes_state probes_state(const struct node_daemon *n)
 {
 	if (n->state != NODE_RUNNING)
 		return PROBES_STOPPING;
-	return node_is_ready(n) ? PROBES_READY : PROBES_NOT_READY;
+	return crossings_are_ready(&n->crossings) ? PROBES_READY : PROBES_NOT_READY;
 }
 
 void api_answer(struct node_daemon *n, struct http_request *rq)
 {
+	if (n->metrics_are_old && span_is(http_request_path(rq), "/metrics"))
+		api_register_metrics(n);
 	if (probes_answer(rq, probes_state(n), "no link to some crossing: see /v1/status",
 		    &n->metrics))
 		return;
@@ -136,9 +143,9 @@ static void register_crossing(struct metrics *m, struct crossing *x)
 	metrics_gauge(m, "sallyport_crossing_ready", "1 while a crossing is open both ways.",
 		labels, read_ready, x);
 	metrics_counter(m, "sallyport_deliveries_call_total", "Calls that came in.", labels,
-		&x->call.counters.delivered);
+		&x->counters.calls);
 	metrics_counter(m, "sallyport_deliveries_send_total", "Sends that came in.", labels,
-		&x->send.counters.delivered);
+		&x->counters.sends);
 	metrics_counter(m, "sallyport_replies_total", "Replies that went out.", labels,
 		&x->counters.replies);
 	metrics_counter(m, "sallyport_replies_lost_total",
@@ -148,7 +155,8 @@ static void register_crossing(struct metrics *m, struct crossing *x)
 		"Log lines left out: this host caused too many of one kind.", labels,
 		&x->quiet.hush.unsaid_count);
 	probes_register_seal(m, x->host, seal_counters(x->envelope.coming));
-	probes_register_link(m, &x->link);
+	if (crossing_link(x) != NULL)
+		probes_register_link(m, crossing_link(x));
 }
 
 void api_register_metrics(struct node_daemon *n)
@@ -176,6 +184,9 @@ void api_register_metrics(struct node_daemon *n)
 	};
 	/* clang-format on */
 
+	metrics_fini(m);
+	metrics_init(m);
+	n->metrics_are_old = false;
 	for (size_t i = 0; i < ARRAY_COUNT(counters); i++)
 		metrics_counter(m, counters[i].name, counters[i].help, NULL, counters[i].value);
 	metrics_gauge(
@@ -191,7 +202,8 @@ void api_register_metrics(struct node_daemon *n)
 		metrics_counter(m, "sallyport_refused_total",
 			"Deliveries that the guard refused.", labels, &n->refused[i]);
 	}
-	for (size_t i = 0; i < n->crossing_count; i++)
-		register_crossing(m, &n->crossings[i]);
+	list_each (x, &n->crossings.all)
+		register_crossing(m, container_of(x, struct crossing, node));
+	reload_register(m, &n->reload);
 	probes_register_server(m, http_server_counters(n->server));
 }

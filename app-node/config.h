@@ -26,7 +26,7 @@ struct node_config {
 /* The table of all keys. */
 extern const struct options node_options;
 
-/* A ring for each crossing, in their order: a program_rings_fn. */
+/* A ring for each crossing, in their order: a setup_rings_fn. */
 WARN_UNUSED enum err node_open_rings(
 	const void *node_config, struct site *site, struct report *report);
 

@@ -1,64 +1,198 @@
 #include "app-node/crossing.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
+#include "base/bug.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 enum { BACKLOG_MAX_BYTES = 8 * 1024 * 1024 };
 
-static void on_link_change(void *arg, struct link *k)
+static void move(struct crossing *x, enum crossing_state to)
 {
-	struct crossing *x = arg;
+	static const char *const names[] = {
+		[CROSSING_SERVING] = "serving",
+		[CROSSING_DRAINING] = "draining",
+		[CROSSING_DRAINED] = "drained",
+		[CROSSING_CLOSING] = "closing",
+		[CROSSING_CLOSED] = "closed",
+	};
 
-	(void)k;
-	x->events.on_change(x->arg, x);
+	BUG_ON(to <= x->state || to >= CROSSING_NSTATES); /* there is one way only */
+	log_info("host=%s event=crossing state=%s->%s", x->host, names[x->state], names[to]);
+	x->state = to;
 }
 
-static void on_link_stopped(void *arg, struct link *k)
+static struct crossing_shift *shift_of(const struct shift *s)
 {
-	struct crossing *x = arg;
-
-	(void)k;
-	x->events.on_stopped(x->arg, x);
+	return container_of(s, struct crossing_shift, shift);
 }
 
-static void on_delivery(void *arg, struct consumer *c, const struct delivery *d)
+static struct crossing_shift *serving(const struct crossing *x)
 {
-	struct crossing *x = arg;
-	struct delivery opened = *d;
-
-	if (opened.fault == ERR_OK)
-		opened.fault = envelope_unwrap(&x->envelope, &opened.message);
-	x->events.on_delivery(x->arg, x, c, &opened);
+	return x->relief.serving == NULL ? NULL : shift_of(x->relief.serving);
 }
 
-static void on_lane_lost(void *arg, struct consumer *c)
-{
-	struct crossing *x = arg;
+/* ---- less and less ---- */
 
-	x->events.on_lane_lost(x->arg, x, c);
+/* All calls that will ever come have come: through whoever serves, and whoever retires. */
+static bool has_all_calls(const struct crossing *x)
+{
+	return consumer_is_drained(&serving(x)->call) &&
+	       (x->relief.state != RELIEF_RETIRING ||
+		       consumer_is_drained(&shift_of(x->relief.other)->call));
+}
+
+/* Its end is waited for, and something has ended: last touch of x. */
+static void less(struct crossing *x)
+{
+	if (x->limit.is_set && x->state == CROSSING_DRAINED && x->job_count == 0)
+		crossing_stop(x);
+	x->events.on_less(x->arg, x);
+}
+
+static void on_limit(struct timer *timer)
+{
+	struct crossing *x = container_of(timer, struct crossing, limit);
+
+	log_warn("host=%s event=leave-limit jobs=%u", x->host, x->job_count);
+	crossing_stop(x);
 }
 
 static void on_calls_drained(void *arg)
 {
-	struct crossing *x = arg;
+	struct crossing_shift *s = arg;
+	struct crossing *x = s->crossing;
 
-	x->events.on_calls_drained(x->arg, x);
+	relief_look(&x->relief);
+	if (x->state != CROSSING_DRAINING || !has_all_calls(x))
+		return;
+	move(x, CROSSING_DRAINED);
+	less(x);
 }
 
-enum err crossing_init(struct crossing *x, struct loop *l, const struct crossing_config *config,
-	const struct crossing_events *events, void *arg)
+void crossing_job_begun(struct crossing *x, struct crossing_shift *s)
 {
+	x->job_count++;
+	if (s != NULL)
+		s->send_count++;
+}
+
+void crossing_job_ended(struct crossing *x, struct crossing_shift *s)
+{
+	BUG_ON(x->job_count == 0 || (s != NULL && s->send_count == 0));
+	x->job_count--;
+	if (s != NULL)
+		s->send_count--;
+	relief_look(&x->relief);
+	if (x->job_count == 0 && x->state != CROSSING_SERVING)
+		less(x);
+}
+
+void crossing_job_moved(
+	struct crossing *x, struct crossing_shift *from, struct crossing_shift *to)
+{
+	BUG_ON(from != NULL && from->send_count == 0);
+	if (from != NULL)
+		from->send_count--;
+	if (to != NULL)
+		to->send_count++;
+	relief_look(&x->relief);
+}
+
+/* ---- who serves ---- */
+
+static void on_delivery(void *arg, struct consumer *c, const struct delivery *d)
+{
+	struct crossing_shift *s = arg;
+	struct crossing *x = s->crossing;
+	struct delivery opened = *d;
+
+	if (opened.fault == ERR_OK)
+		opened.fault = envelope_unwrap(&x->envelope, &opened.message);
+	if (c == &s->call)
+		x->counters.calls++;
+	else
+		x->counters.sends++;
+	x->events.on_delivery(x->arg, s, c, &opened);
+}
+
+static void on_sends_lost(void *arg, struct consumer *c)
+{
+	struct crossing_shift *s = arg;
+
+	(void)c;
+	s->crossing->events.on_sends_lost(s->crossing->arg, s);
+}
+
+/* Calls reach the successor from now on. Sends do when the connection of this one is closed,
+ * which hands back in order what has not begun. */
+static void retire(struct shift *shift)
+{
+	struct crossing_shift *s = shift_of(shift);
+
+	consumer_drain(&s->call, on_calls_drained, s);
+	consumer_hold(&s->send);
+	s->crossing->events.on_sends_lost(s->crossing->arg, s);
+}
+
+static bool is_idle(const struct shift *shift)
+{
+	const struct crossing_shift *s = shift_of(shift);
+
+	return consumer_is_drained(&s->call) && s->send_count == 0;
+}
+
+static void destroy(struct shift *shift)
+{
+	struct crossing_shift *s = shift_of(shift);
+	struct crossing *x = s->crossing;
+
+	x->events.on_gone(x->arg, s);
+	BUG_ON(s->send_count > 0);
+	shift_fini(&s->shift);
+	consumer_fini(&s->call);
+	consumer_fini(&s->send);
+	publisher_fini(&s->reply);
+	free(s);
+}
+
+static void on_ready(void *arg)
+{
+	struct crossing *x = arg;
+
+	x->events.on_change(x->arg, x);
+}
+
+static void on_move(void *arg)
+{
+	struct crossing *x = arg;
+
+	x->events.on_relief(x->arg, x);
+}
+
+static void on_stopped(void *arg)
+{
+	struct crossing *x = arg;
+
+	move(x, CROSSING_CLOSED);
+	less(x);
+}
+
+static enum err init_lanes(struct crossing_shift *s)
+{
+	struct crossing *x = s->crossing;
 	struct consumer_config call = {
 		.name = "call",
 		.queue = "FORAPP.call",
-		.prefetch = config->call_prefetch,
+		.prefetch = x->call_prefetch,
 		.pace = CONSUMER_ACK_LAZILY,
 	};
 	struct consumer_config send = {
 		.name = "send",
 		.queue = "FORAPP.send",
-		.prefetch = config->send_prefetch,
+		.prefetch = x->send_prefetch,
 		.pace = CONSUMER_ACK_AT_ONCE,
 	};
 	struct publisher_config reply = {
@@ -67,83 +201,200 @@ enum err crossing_init(struct crossing *x, struct loop *l, const struct crossing
 		.routing_key = "reply",
 		.backlog_max_bytes = BACKLOG_MAX_BYTES,
 	};
-	struct link_config link = config->link;
+	enum err err = consumer_init(&s->call, x->loop, &call, on_delivery, s);
+
+	if (err == ERR_OK)
+		err = consumer_init(&s->send, x->loop, &send, on_delivery, s);
+	if (err == ERR_OK)
+		err = publisher_init(&s->reply, x->loop, &reply);
+	if (err != ERR_OK)
+		return err;
+	s->send.on_lost = on_sends_lost;
+	connection_add(&s->shift.link.consume, &s->call.channel);
+	connection_add(&s->shift.link.consume, &s->send.channel);
+	connection_add(&s->shift.link.publish, &s->reply.channel);
+	return ERR_OK;
+}
+
+static enum err make_shift(struct crossing *x, const struct link_config *config,
+	const struct digest *recipe, struct crossing_shift **out)
+{
+	struct crossing_shift *s = calloc(1, sizeof(*s));
+	struct link_config link = *config;
 	char vhost[LINK_NAME_BYTES];
 
+	if (s == NULL)
+		return ERR_NOMEM;
+	s->crossing = x;
+	snprintf(vhost, sizeof(vhost), "border.%s", x->host);
+	link.name = x->host;
+	link.vhost = vhost;
+	enum err err = shift_init(&s->shift, x->loop, &link, recipe);
+
+	if (err == ERR_OK)
+		err = init_lanes(s);
+	if (err != ERR_OK) {
+		destroy(&s->shift);
+		return err;
+	}
+	sender_init(&s->sender, tls_identity_name(s->shift.identity));
+	*out = s;
+	return ERR_OK;
+}
+
+enum err crossing_prepare(
+	struct crossing *x, const struct link_config *config, const struct digest *recipe)
+{
+	BUG_ON(x->prepared != NULL || x->relief.serving == NULL);
+	if (digest_equals(&x->relief.serving->recipe, recipe))
+		return ERR_OK;
+	return make_shift(x, config, recipe, &x->prepared);
+}
+
+void crossing_discard(struct crossing *x)
+{
+	struct crossing_shift *s = x->prepared;
+
+	x->prepared = NULL;
+	if (s != NULL)
+		destroy(&s->shift);
+}
+
+void crossing_relieve(struct crossing *x)
+{
+	struct crossing_shift *s = x->prepared;
+
+	x->prepared = NULL;
+	if (s == NULL)
+		relief_keep(&x->relief);
+	else
+		relief_order(&x->relief, &s->shift);
+}
+
+/* ---- life ---- */
+
+enum err crossing_init(struct crossing *x, struct loop *l, const struct crossing_config *config,
+	const struct crossing_events *events, void *arg)
+{
+	static const struct relief_ops ops = {
+		.retire = retire,
+		.is_idle = is_idle,
+		.destroy = destroy,
+		.on_ready = on_ready,
+		.on_move = on_move,
+	};
+	static const struct relief_limits limits = {
+		.patience_ms = RELIEF_PATIENCE_MS,
+		.retire_ms = RELIEF_RETIRE_MS,
+	};
+
 	*x = (struct crossing){
-		.number = config->number,
-		.seen = config->seen,
+		.loop = l,
+		.call_prefetch = config->call_prefetch,
+		.send_prefetch = config->send_prefetch,
 		.events = *events,
 		.arg = arg,
 	};
+	list_init(&x->node);
+	origin_init(&x->origin);
 	quiet_init(&x->quiet, l, x->host);
+	timer_init(&x->limit, l, on_limit);
 	int len = snprintf(x->host, sizeof(x->host), "%s", config->host);
 
 	if (len < 0 || len >= (int)sizeof(x->host))
 		return ERR_INPUT;
-	snprintf(vhost, sizeof(vhost), "border.%s", x->host);
-	link.name = x->host;
-	link.vhost = vhost;
-	sender_init(&x->sender, tls_identity_name(link.identity));
-	enum err err = link_init(&x->link, l, &link, on_link_change, x);
+	relief_init(&x->relief, l, x->host, &limits, &ops, x);
+	enum err err = envelope_init(
+		&x->envelope, config->ring, span_of(x->host), ENVELOPE_APP);
 
 	if (err == ERR_OK)
-		err = envelope_init(&x->envelope, config->ring, span_of(x->host), ENVELOPE_APP);
-	if (err == ERR_OK)
-		err = consumer_init(&x->call, l, &call, on_delivery, x);
-	if (err == ERR_OK)
-		err = consumer_init(&x->send, l, &send, on_delivery, x);
-	if (err == ERR_OK)
-		err = publisher_init(&x->reply, l, &reply);
-	if (err != ERR_OK)
-		return err;
-	x->call.on_lost = on_lane_lost;
-	x->send.on_lost = on_lane_lost;
-	connection_add(&x->link.consume, &x->call.channel);
-	connection_add(&x->link.consume, &x->send.channel);
-	connection_add(&x->link.publish, &x->reply.channel);
-	return ERR_OK;
+		err = seen_init(&x->seen, config->replay_kept);
+	return err == ERR_OK ? make_shift(x, &config->link, &config->recipe, &x->first) : err;
 }
 
 void crossing_fini(struct crossing *x)
 {
 	quiet_fini(&x->quiet);
-	link_fini(&x->link);
-	consumer_fini(&x->call);
-	consumer_fini(&x->send);
-	publisher_fini(&x->reply);
+	timer_cancel(&x->limit);
+	crossing_discard(x);
+	if (x->first != NULL)
+		destroy(&x->first->shift);
+	relief_fini(&x->relief);
 	envelope_fini(&x->envelope);
+	seen_fini(&x->seen);
+	list_drop(&x->node);
 }
 
 void crossing_start(struct crossing *x)
 {
-	link_start(&x->link);
+	struct crossing_shift *first = x->first;
+
+	x->first = NULL;
+	relief_start(&x->relief, &first->shift);
 }
 
 void crossing_drain(struct crossing *x)
 {
-	consumer_drain(&x->call, on_calls_drained, x);
+	struct crossing_shift *s = serving(x);
+
+	relief_keep(&x->relief);
+	move(x, CROSSING_DRAINING);
+	consumer_drain(&s->call, on_calls_drained, s);
+}
+
+void crossing_leave(struct crossing *x)
+{
+	struct crossing_shift *s = serving(x);
+
+	crossing_drain(x);
+	timer_after(&x->limit, RELIEF_RETIRE_MS);
+	consumer_hold(&s->send);
+	x->events.on_sends_lost(x->arg, s);
 }
 
 void crossing_stop(struct crossing *x)
 {
+	if (x->state >= CROSSING_CLOSING)
+		return;
+	timer_cancel(&x->limit);
 	quiet_sum_up(&x->quiet);
-	link_stop(&x->link, on_link_stopped);
+	move(x, CROSSING_CLOSING);
+	relief_stop(&x->relief, on_stopped);
+}
+
+const struct link *crossing_link(const struct crossing *x)
+{
+	if (x->relief.serving != NULL)
+		return &x->relief.serving->link;
+	return x->first == NULL ? NULL : &x->first->shift.link;
+}
+
+/* ---- what crosses ---- */
+
+enum err crossing_rekey(struct crossing *x, const struct keyring *ring)
+{
+	return envelope_rekey(&x->envelope, ring);
 }
 
 enum err crossing_reply(struct crossing *x, struct message *m)
 {
-	sender_stamp(&x->sender, m);
-	struct message sealed = *m;
-	enum err err = envelope_wrap(&x->envelope, &sealed);
+	struct crossing_shift *s = serving(x);
+	enum err err = ERR_LINK;
 
-	if (err == ERR_OK)
-		err = publisher_put(&x->reply, &sealed, NULL);
+	if (s != NULL) {
+		sender_stamp(&s->sender, m);
+		struct message sealed = *m;
+
+		err = envelope_wrap(&x->envelope, &sealed);
+		if (err == ERR_OK)
+			err = publisher_put(&s->reply, &sealed, NULL);
+	}
 	if (err == ERR_OK) {
 		x->counters.replies++;
 		return ERR_OK;
 	}
-	x->sender.seq--;
+	if (s != NULL)
+		s->sender.seq--;
 	crossing_reply_failed(x, &m->correlation, err);
 	return err;
 }

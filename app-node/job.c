@@ -9,8 +9,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-/* Of one crossing, while no handler is free; beyond it the oldest give way. */
-enum { CALLS_WAITING_MAX_BYTES = 16 * 1024 * 1024 };
+enum {
+	/* Of one crossing, while no handler is free; beyond it the oldest give way. */
+	CALLS_WAITING_MAX_BYTES = 16 * 1024 * 1024,
+	KEPT_FREE_PART = 4, /* of the connections to the handlers, for other crossings */
+};
 
 static int compare(const struct job *a, const struct job *b)
 {
@@ -18,8 +21,8 @@ static int compare(const struct job *a, const struct job *b)
 	if (a->crossing != b->crossing)
 		return a->crossing < b->crossing ? -1 : 1;
 	/* Nor may one on the call lane meet one on the send lane: their delivery tags are apart. */
-	if (a->consumer != b->consumer)
-		return a->consumer < b->consumer ? -1 : 1;
+	if (a->lane != b->lane)
+		return a->lane < b->lane ? -1 : 1;
 	return id_compare(&a->id, &b->id);
 }
 
@@ -32,7 +35,11 @@ void job_end(struct job *job)
 	timer_cancel(&job->timer);
 	dispatch_remove(&j->dispatch, &job->work);
 	RB_REMOVE(jobs_by_id, &j->by_id, job);
+	struct crossing *x = job->crossing;
+	struct crossing_shift *s = job->shift;
+
 	free(job);
+	crossing_job_ended(x, s); /* x may be gone */
 	if (j->on_idle != NULL && j->dispatch.work_count == 0)
 		timer_after(&j->idle_check, 0);
 	jobs_run(j);
@@ -130,8 +137,8 @@ static void on_timer(struct timer *timer)
 
 /* ---- taking ---- */
 
-static struct job *make(struct jobs *j, struct crossing *x, struct consumer *c,
-	const struct delivery *d, const struct operation *op)
+static struct job *make(struct jobs *j, struct crossing_shift *s, const struct delivery *d,
+	const struct operation *op)
 {
 	const struct message *m = &d->message;
 	struct job *job = malloc(sizeof(*job) + m->key.len + m->traceparent.len + m->body.len);
@@ -142,8 +149,9 @@ static struct job *make(struct jobs *j, struct crossing *x, struct consumer *c,
 
 	*job = (struct job){
 		.all = j,
-		.crossing = x,
-		.consumer = c,
+		.crossing = s->crossing,
+		.lane = op->kind,
+		.shift = op->kind == CONTRACT_SEND ? s : NULL,
 		.tag = d->tag,
 		.op = op,
 		.id = m->id,
@@ -162,17 +170,17 @@ static struct job *make(struct jobs *j, struct crossing *x, struct consumer *c,
 }
 
 static struct job *find(
-	struct jobs *j, struct crossing *x, struct consumer *c, const struct id *id)
+	struct jobs *j, struct crossing *x, enum contract_kind lane, const struct id *id)
 {
-	struct job wanted = { .crossing = x, .consumer = c, .id = *id };
+	struct job wanted = { .crossing = x, .lane = lane, .id = *id };
 
 	return RB_FIND(jobs_by_id, &j->by_id, &wanted);
 }
 
 bool jobs_has_other(
-	struct jobs *j, struct crossing *x, struct consumer *c, const struct message *m)
+	struct jobs *j, struct crossing *x, enum contract_kind lane, const struct message *m)
 {
-	const struct job *job = find(j, x, c, &m->id);
+	const struct job *job = find(j, x, lane, &m->id);
 
 	return job != NULL &&
 	       !(span_equals(job->op->name_span, m->type) && span_equals(job->body, m->body));
@@ -180,7 +188,7 @@ bool jobs_has_other(
 
 /* The same message again: either the broker hands out what we lost, or the sender repeats
  * itself. */
-static void take_again(struct job *job, struct consumer *c, const struct delivery *d)
+static void take_again(struct job *job, struct crossing_shift *s, const struct delivery *d)
 {
 	job->all->counters.duplicates++;
 	if (crossing_may_log(job->crossing, "duplicate"))
@@ -189,15 +197,20 @@ static void take_again(struct job *job, struct consumer *c, const struct deliver
 			d->is_redelivered);
 	if (job_is_call(job))
 		return; /* acknowledged */
-	if (consumer_has(job->consumer, job->tag))
-		consumer_ack(c, d->tag);
-	else
-		job->tag = d->tag;
+	if (job_has_delivery(job)) {
+		consumer_ack(&s->send, d->tag);
+		return;
+	}
+	crossing_job_moved(job->crossing, job->shift, s);
+	job->shift = s;
+	job->tag = d->tag;
 }
 
-static void refuse_for_memory(struct jobs *j, struct crossing *x, struct consumer *c,
+static void refuse_for_memory(struct jobs *j, struct crossing_shift *s,
 	const struct delivery *d, const struct operation *op)
 {
+	struct crossing *x = s->crossing;
+
 	j->counters.overloaded++;
 	if (crossing_may_log(x, "out-of-memory"))
 		log_error("msg=%s op=%s host=%s event=refused reason=out-of-memory",
@@ -205,7 +218,7 @@ static void refuse_for_memory(struct jobs *j, struct crossing *x, struct consume
 	if (op->kind == CONTRACT_CALL)
 		call_answer(x, &d->message, PROBLEM_OVERLOADED, "out of memory");
 	else
-		channel_restart(&c->channel, ERR_NOMEM, "no memory for a delivery");
+		channel_restart(&s->send.channel, ERR_NOMEM, "no memory for a delivery");
 }
 
 /* The node that had it is gone, or we have answered and could not say so to the broker. */
@@ -225,7 +238,7 @@ static enum err admit(struct job *job, const struct message *m)
 	struct jobs *j = job->all;
 	struct demand demand = {
 		.op = job->op,
-		.origin = &j->origins[job->crossing->number],
+		.origin = &job->crossing->origin,
 		.key = job->key,
 		.bytes = sizeof(*job) + job->body.len,
 		.now_us = clock_mono_us(),
@@ -251,17 +264,18 @@ static void watch_call(struct job *job)
 	timer_after(&job->timer, too_late_us > now_us ? (too_late_us - now_us) / 1000 : 0);
 }
 
-void jobs_take(struct jobs *j, struct crossing *x, struct consumer *c, const struct delivery *d,
+void jobs_take(struct jobs *j, struct crossing_shift *s, const struct delivery *d,
 	const struct operation *op)
 {
-	struct job *job = find(j, x, c, &d->message.id);
+	struct crossing *x = s->crossing;
+	struct job *job = find(j, x, op->kind, &d->message.id);
 
 	/* From here on it is ours to answer; what is slow in one operation must not fill the
 	 * prefetch that all of them share. */
 	if (op->kind == CONTRACT_CALL)
-		consumer_ack(c, d->tag);
+		consumer_ack(&s->call, d->tag);
 	if (job != NULL) {
-		take_again(job, c, d);
+		take_again(job, s, d);
 		return;
 	}
 	if (op->kind == CONTRACT_CALL && d->is_redelivered) {
@@ -270,15 +284,16 @@ void jobs_take(struct jobs *j, struct crossing *x, struct consumer *c, const str
 	}
 	if (op->kind == CONTRACT_SEND && j->is_holding)
 		return; /* goes back when the connection is closed */
-	job = make(j, x, c, d, op);
+	job = make(j, s, d, op);
 	if (job == NULL || admit(job, &d->message) != ERR_OK) {
 		free(job);
-		refuse_for_memory(j, x, c, d, op);
+		refuse_for_memory(j, s, d, op);
 		return;
 	}
 	RB_INSERT(jobs_by_id, &j->by_id, job);
+	crossing_job_begun(x, job->shift);
 	jobs_run(j);
-	job = op->kind == CONTRACT_CALL ? find(j, x, c, &d->message.id) : NULL;
+	job = op->kind == CONTRACT_CALL ? find(j, x, op->kind, &d->message.id) : NULL;
 	if (job != NULL && job->work.state == WORK_READY)
 		watch_call(job);
 }
@@ -298,11 +313,9 @@ static void on_idle_check(struct timer *timer)
 
 enum err jobs_init(struct jobs *j, struct loop *l, const struct jobs_config *config)
 {
-	/* Where several hosts are served, none of them may have all connections. */
-	unsigned kept = config->crossing_count > 1 ? config->connections / 4 : 0;
 	struct dispatch_limits limits = {
 		.running = config->connections,
-		.running_of_one = config->connections - kept,
+		.running_of_one = config->connections,
 		.waiting = config->calls_waiting,
 		.waiting_bytes = CALLS_WAITING_MAX_BYTES,
 	};
@@ -311,11 +324,6 @@ enum err jobs_init(struct jobs *j, struct loop *l, const struct jobs_config *con
 	RB_INIT(&j->by_id);
 	hist_init(&j->handler_us);
 	timer_init(&j->idle_check, l, on_idle_check);
-	j->origins = calloc(config->crossing_count, sizeof(*j->origins));
-	if (j->origins == NULL)
-		return ERR_NOMEM;
-	for (unsigned i = 0; i < config->crossing_count; i++)
-		origin_init(&j->origins[i]);
 	return dispatch_init(&j->dispatch, config->contract, &limits);
 }
 
@@ -325,12 +333,12 @@ void jobs_fini(struct jobs *j)
 		return;
 	timer_cancel(&j->idle_check);
 	dispatch_fini(&j->dispatch);
-	free(j->origins);
 	*j = (struct jobs){ 0 };
 }
 
-/* Takes out every send that is not running; of one lane, or of all. */
-static void hand_back_sends(struct jobs *j, const struct consumer *only, const char *reason)
+/* Takes out every send that is not running; of one shift, or of all. */
+static void hand_back_sends(
+	struct jobs *j, const struct crossing_shift *only, const char *reason)
 {
 	struct job *job;
 	struct job *next;
@@ -339,7 +347,7 @@ static void hand_back_sends(struct jobs *j, const struct consumer *only, const c
 	RB_FOREACH_SAFE(job, jobs_by_id, &j->by_id, next)
 	{
 		if (job_is_call(job) || job->work.state == WORK_RUNNING ||
-			(only != NULL && job->consumer != only))
+			(only != NULL && job->shift != only))
 			continue;
 		send_hand_back(job, reason);
 	}
@@ -347,9 +355,40 @@ static void hand_back_sends(struct jobs *j, const struct consumer *only, const c
 	jobs_run(j);
 }
 
-void jobs_lane_lost(struct jobs *j, struct consumer *c)
+void jobs_share(struct jobs *j, unsigned crossing_count)
 {
-	hand_back_sends(j, c, "lane-lost");
+	unsigned connections = j->config.connections;
+
+	/* Where several hosts are served, none of them may have all. */
+	j->dispatch.limits.running_of_one = connections -
+					    (crossing_count > 1 ? connections / KEPT_FREE_PART
+								: 0);
+	jobs_run(j);
+}
+
+void jobs_sends_lost(struct jobs *j, struct crossing_shift *s)
+{
+	hand_back_sends(j, s, consumer_is_held(&s->send) ? "relieved" : "lane-lost");
+}
+
+void jobs_shift_gone(struct jobs *j, const struct crossing_shift *s)
+{
+	struct job *job;
+
+	if (s->send_count == 0)
+		return;
+	RB_FOREACH(job, jobs_by_id, &j->by_id)
+	{
+		if (job->shift != s)
+			continue;
+		crossing_job_moved(job->crossing, job->shift, NULL);
+		job->shift = NULL;
+	}
+}
+
+void jobs_crossing_gone(struct jobs *j, const struct crossing *x)
+{
+	dispatch_forget(&j->dispatch, &x->origin);
 }
 
 void jobs_hold_sends(struct jobs *j)

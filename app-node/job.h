@@ -41,15 +41,13 @@ struct jobs_config {
 	const struct contract *contract;
 	const struct http_target *target; /* where handlers answer */
 	struct http_client *client;
-	unsigned crossing_count; /* their numbers are below */
-	unsigned connections;    /* to the handlers: so many run at once */
-	unsigned calls_waiting;  /* of one operation from one crossing */
+	unsigned connections;   /* to the handlers: so many run at once */
+	unsigned calls_waiting; /* of one operation from one crossing */
 };
 
 struct jobs {
 	struct loop *loop;
 	struct jobs_config config;
-	struct origin *origins; /* one per crossing */
 	struct dispatch dispatch;
 	struct jobs_by_id by_id;
 	bool is_starting; /* jobs_run() is at work, or must not be */
@@ -67,7 +65,8 @@ struct job {
 	struct jobs *all;
 	struct work work;
 	struct crossing *crossing;
-	struct consumer *consumer; /* the lane */
+	enum contract_kind lane;      /* through which it came: of calls, or of sends */
+	struct crossing_shift *shift; /* a send's: it settles through it; NULL: it is gone */
 	struct delivery_tag tag;
 	const struct operation *op;
 	struct id id;
@@ -88,6 +87,12 @@ static inline bool job_is_call(const struct job *job)
 	return job->op->kind == CONTRACT_CALL;
 }
 
+/* A send can still be settled; otherwise somebody will get the message again. */
+static inline bool job_has_delivery(const struct job *job)
+{
+	return job->shift != NULL && consumer_has(&job->shift->send, job->tag);
+}
+
 /* For call.h and send.h: its outcome is told, its delivery settled; the job is gone, and others
  * may run now. */
 void job_end(struct job *job);
@@ -104,15 +109,23 @@ void jobs_fini(struct jobs *j);
 
 /* Is something else under way that came through this lane with the same id? */
 bool jobs_has_other(
-	struct jobs *j, struct crossing *x, struct consumer *c, const struct message *m);
+	struct jobs *j, struct crossing *x, enum contract_kind lane, const struct message *m);
+
+/* So many crossings there are from now on: none may have all connections to the handlers. */
+void jobs_share(struct jobs *j, unsigned crossing_count);
 
 /* Takes a delivery on; it is settled now (calls) or will be. d and op as the guard saw them. */
-void jobs_take(struct jobs *j, struct crossing *x, struct consumer *c, const struct delivery *d,
+void jobs_take(struct jobs *j, struct crossing_shift *s, const struct delivery *d,
 	const struct operation *op);
 
-/* The consumer lost its channel: what has not run yet will come again, to us or to another
- * node. */
-void jobs_lane_lost(struct jobs *j, struct consumer *c);
+/* Sends that came through s and have not begun will come again, to us or to another node. */
+void jobs_sends_lost(struct jobs *j, struct crossing_shift *s);
+
+/* s is freed: what runs and came through it is settled no more. */
+void jobs_shift_gone(struct jobs *j, const struct crossing_shift *s);
+
+/* No job of this crossing is left, and none will come. */
+void jobs_crossing_gone(struct jobs *j, const struct crossing *x);
 
 /* Starts no send any more: those that do not run are handed back with the connection. */
 void jobs_hold_sends(struct jobs *j);

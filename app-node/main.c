@@ -1,4 +1,6 @@
 /* main.c - app-node: the command line. */
+#include <stddef.h>
+
 #include "app-node/node.h"
 #include "daemon/program.h"
 
@@ -14,15 +16,17 @@ int main(int argc, char **argv)
 		.flags = flags,
 		.flag_count = ARRAY_COUNT(flags),
 	};
-	static struct node_config config;
+	static const struct setup_kind kind = {
+		.options = &node_options,
+		.config_bytes = sizeof(struct node_config),
+		.site_at = offsetof(struct node_config, site),
+		.name_at = offsetof(struct node_config, node),
+		.realm = "app",
+		.open_rings = node_open_rings,
+	};
 	const struct program program = {
 		.name = set.program,
-		.realm = "app",
-		.options = &node_options,
-		.config = &config,
-		.site = &config.site,
-		.identity_name = &config.node,
-		.open_rings = node_open_rings,
+		.kind = &kind,
 		.run = node_run,
 		.set = &set,
 	};

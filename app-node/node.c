@@ -1,7 +1,5 @@
 #include "app-node/node.h"
 
-#include <stdlib.h>
-
 #include "app-node/api.h"
 #include "app-node/call.h"
 #include "base/bug.h"
@@ -39,13 +37,11 @@ static void on_closed(void *arg)
 	loop_stop(&n->loop);
 }
 
-static void on_crossing_stopped(void *arg, struct crossing *x)
+static void on_crossings_stopped(void *arg)
 {
 	struct node_daemon *n = arg;
 
-	(void)x;
-	if (--n->crossings_open > 0)
-		return;
+	n->metrics_are_old = true;
 	move(n, NODE_CLOSING);
 	n->closing = 2;
 	http_client_stop(n->client, on_closed, n);
@@ -57,9 +53,7 @@ static void leave(struct node_daemon *n)
 	timer_cancel(&n->drain_limit);
 	move(n, NODE_LEAVING);
 	jobs_cancel(&n->jobs);
-	n->crossings_open = n->crossing_count;
-	for (size_t i = 0; i < n->crossing_count; i++)
-		crossing_stop(&n->crossings[i]);
+	crossings_stop(&n->crossings);
 }
 
 static void on_drain_limit(struct timer *timer)
@@ -79,12 +73,11 @@ static void on_idle(void *arg)
 }
 
 /* Calls that were on their way have come: what is in now is all there will be. */
-static void on_calls_drained(void *arg, struct crossing *x)
+static void on_drained(void *arg)
 {
 	struct node_daemon *n = arg;
 
-	(void)x;
-	if (--n->calls_undrained == 0 && n->state == NODE_DRAINING)
+	if (n->state == NODE_DRAINING)
 		jobs_close(&n->jobs, on_idle, n);
 }
 
@@ -95,9 +88,72 @@ static void on_stop(void *arg)
 	move(n, NODE_DRAINING);
 	timer_after(&n->drain_limit, n->config->site.drain_timeout_ms);
 	jobs_hold_sends(&n->jobs);
-	n->calls_undrained = n->crossing_count;
-	for (size_t i = 0; i < n->crossing_count; i++)
-		crossing_drain(&n->crossings[i]);
+	crossings_drain(&n->crossings);
+}
+
+/* ---- SIGHUP ---- */
+
+static void tell_progress(struct node_daemon *n)
+{
+	switch (crossings_progress(&n->crossings)) {
+	case CROSSINGS_STEADY:
+		reload_tell(&n->reload, RELOAD_ALL_DONE);
+		return;
+	case CROSSINGS_CHANGING:
+		reload_tell(&n->reload, RELOAD_GOES_ON);
+		return;
+	case CROSSINGS_PENDING:
+		reload_tell(&n->reload, RELOAD_HANGS);
+		return;
+	}
+}
+
+static void on_crossings_move(void *arg)
+{
+	struct node_daemon *n = arg;
+
+	n->metrics_are_old = true;
+	if (crossings_are_ready(&n->crossings))
+		life_tell_ready(&n->life);
+	tell_progress(n);
+}
+
+/* All that can fail, before anything changes. */
+static enum err prepare(struct node_daemon *n, const struct setup *fresh)
+{
+	enum err err = crossings_prepare(&n->crossings, fresh);
+
+	if (err != ERR_OK)
+		return err;
+	err = crossings_rekey(&n->crossings, fresh->config, fresh->site.rings);
+	if (err == ERR_OK)
+		err = http_server_allow_uids(
+			n->server, fresh->site.api_users, fresh->site.api_user_count);
+	if (err == ERR_OK)
+		return ERR_OK;
+	crossings_discard(&n->crossings);
+	/* Short of memory: this may fail too, and both rings are good as long as a rotation
+	 * lasts. */
+	if (crossings_rekey(&n->crossings, n->config, n->site->rings) != ERR_OK)
+		log_error("event=rekey-failed err=\"%s\"", err_text(err));
+	return err;
+}
+
+static void on_reload(void *arg)
+{
+	struct node_daemon *n = arg;
+	struct setup fresh;
+
+	if (reload_read(&n->reload, &fresh) != ERR_OK)
+		return;
+	enum err err = prepare(n, &fresh);
+
+	if (err != ERR_OK) {
+		reload_refuse(&n->reload, &fresh, err);
+		return;
+	}
+	reload_take(&n->reload, &fresh);
+	crossings_take(&n->crossings, &n->config->crossings);
 }
 
 /* ---- events ---- */
@@ -108,8 +164,7 @@ static void on_change(void *arg, struct crossing *x)
 	bool is_ready = crossing_is_ready(x);
 
 	log_info("host=%s event=crossing-%s", x->host, is_ready ? "ready" : "away");
-	n->ready_count += is_ready ? 1 : (size_t)-1;
-	if (node_is_ready(n))
+	if (crossings_are_ready(&n->crossings))
 		life_tell_ready(&n->life);
 }
 
@@ -162,15 +217,17 @@ static void answer_refused(
 
 /* Refused, counted, told. What we had no memory to judge is none of the sender's mistakes: a
  * send comes again. */
-static void refuse(struct node_daemon *n, struct crossing *x, struct consumer *c,
+static void refuse(struct node_daemon *n, struct crossing_shift *s, struct consumer *c,
 	const struct delivery *d, enum guard_verdict verdict)
 {
+	struct crossing *x = s->crossing;
+
 	n->refused[verdict]++;
 	if (crossing_may_log(x, guard_text(verdict)))
 		log_warn("msg=%s op=\"%s\" host=%s lane=%s event=refused reason=%s bytes=%llu",
 			id_format(&d->message.id).at, text_show(d->message.type).at, x->host,
 			c->config.name, guard_text(verdict), (unsigned long long)d->body_bytes);
-	if (c == &x->call) {
+	if (c == &s->call) {
 		answer_refused(x, d, verdict);
 		consumer_ack(c, d->tag);
 	} else if (verdict == GUARD_REPLAY) {
@@ -200,28 +257,28 @@ static enum guard_verdict verdict_of(enum replay_verdict replay)
 
 /* Was it here before? A call that the broker hands out again is jobs' to answer, known or not. */
 static enum guard_verdict judge_repeat(struct node_daemon *n, struct crossing *x,
-	struct consumer *c, const struct delivery *d, const struct guard_facts *facts)
+	enum contract_kind lane, const struct delivery *d, const struct guard_facts *facts)
 {
 	const struct message *m = &d->message;
 
-	if (jobs_has_other(&n->jobs, x, c, m))
+	if (jobs_has_other(&n->jobs, x, lane, m))
 		return GUARD_ID_REUSED;
 	if (facts->lane == GUARD_LANE_SEND)
-		return verdict_of(seen_send(x->seen, m));
+		return verdict_of(seen_send(&x->seen, m));
 	enum guard_verdict verdict = verdict_of(
-		seen_call(x->seen, m, guard_until_us(facts, m), facts->now_unix_us));
+		seen_call(&x->seen, m, guard_until_us(facts, m), facts->now_unix_us));
 
 	return verdict == GUARD_REPLAY && d->is_redelivered ? GUARD_PASS : verdict;
 }
 
 static void on_delivery(
-	void *arg, struct crossing *x, struct consumer *c, const struct delivery *d)
+	void *arg, struct crossing_shift *s, struct consumer *c, const struct delivery *d)
 {
 	struct node_daemon *n = arg;
 	const struct operation *op = NULL;
 	struct guard_facts facts = {
-		.host = x->host,
-		.lane = c == &x->call ? GUARD_LANE_CALL : GUARD_LANE_SEND,
+		.host = s->crossing->host,
+		.lane = c == &s->call ? GUARD_LANE_CALL : GUARD_LANE_SEND,
 		.fault = d->fault,
 		.now_unix_us = clock_unix_us(),
 		.clock_skew_us = n->config->clock_skew_ms * 1000,
@@ -229,19 +286,11 @@ static void on_delivery(
 	enum guard_verdict verdict = guard_judge(&n->site->contract, &facts, &d->message, &op);
 
 	if (verdict == GUARD_PASS)
-		verdict = judge_repeat(n, x, c, d, &facts);
+		verdict = judge_repeat(n, s->crossing, op->kind, d, &facts);
 	if (verdict == GUARD_PASS)
-		jobs_take(&n->jobs, x, c, d, op);
+		jobs_take(&n->jobs, s, d, op);
 	else
-		refuse(n, x, c, d, verdict);
-}
-
-static void on_lane_lost(void *arg, struct crossing *x, struct consumer *c)
-{
-	struct node_daemon *n = arg;
-
-	(void)x;
-	jobs_lane_lost(&n->jobs, c);
+		refuse(n, s, c, d, verdict);
 }
 
 static void on_request(void *arg, struct http_request *rq)
@@ -250,42 +299,6 @@ static void on_request(void *arg, struct http_request *rq)
 }
 
 /* ---- the way up ---- */
-
-static enum err open_crossings(struct node_daemon *n)
-{
-	static const struct crossing_events events = {
-		.on_delivery = on_delivery,
-		.on_lane_lost = on_lane_lost,
-		.on_change = on_change,
-		.on_calls_drained = on_calls_drained,
-		.on_stopped = on_crossing_stopped,
-	};
-
-	n->crossings = calloc(n->config->crossings.count, sizeof(*n->crossings));
-	n->seen = calloc(n->config->crossings.count, sizeof(*n->seen));
-	if (n->crossings == NULL || n->seen == NULL)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < n->config->crossings.count; i++) {
-		struct crossing_config config = {
-			.number = (unsigned)i,
-			.host = n->config->crossings.at[i],
-			.link = site_link_config(n->site, &n->config->site),
-			.ring = &n->site->rings[i],
-			.seen = &n->seen[i],
-			.call_prefetch = (uint16_t)n->config->call_prefetch,
-			.send_prefetch = (uint16_t)n->config->send_prefetch,
-		};
-
-		n->crossing_count++;
-		enum err err = crossing_init(&n->crossings[i], &n->loop, &config, &events, n);
-
-		if (err == ERR_OK)
-			err = seen_init(&n->seen[i], (uint32_t)n->config->replay_kept);
-		if (err != ERR_OK)
-			return err;
-	}
-	return ERR_OK;
-}
 
 static enum err open_handlers(struct node_daemon *n)
 {
@@ -305,7 +318,6 @@ static enum err open_handlers(struct node_daemon *n)
 		.contract = &n->site->contract,
 		.target = &n->handlers,
 		.client = n->client,
-		.crossing_count = (unsigned)n->config->crossings.count,
 		.connections = (unsigned)n->config->handler_connections,
 		.calls_waiting = (unsigned)n->config->calls_waiting,
 	};
@@ -322,26 +334,33 @@ static enum err open_server(struct node_daemon *n)
 	return http_server_start(&n->loop, &config, &n->server);
 }
 
-static enum err start(struct node_daemon *n, int ready_fd)
+static enum err start(struct node_daemon *n, const struct setup *setup, int ready_fd)
 {
+	static const struct crossings_events events = {
+		.on_delivery = on_delivery,
+		.on_change = on_change,
+		.on_move = on_crossings_move,
+		.on_drained = on_drained,
+		.on_stopped = on_crossings_stopped,
+	};
+
 	timer_init(&n->drain_limit, &n->loop, on_drain_limit);
-	enum err err = life_init(&n->life, &n->loop, ready_fd, on_stop, NULL, n);
+	crossings_init(&n->crossings, &n->loop, &n->jobs, &events, n);
+	enum err err = life_init(&n->life, &n->loop, ready_fd, on_stop, on_reload, n);
 
 	if (err == ERR_OK)
 		err = open_handlers(n);
 	if (err == ERR_OK)
-		err = open_crossings(n);
+		err = crossings_prepare(&n->crossings, setup);
 	if (err == ERR_OK)
 		err = open_server(n);
 	if (err != ERR_OK)
 		return err;
-	metrics_init(&n->metrics);
 	api_register_metrics(n);
 	err = metrics_status(&n->metrics);
 	if (err != ERR_OK)
 		return err;
-	for (size_t i = 0; i < n->crossing_count; i++)
-		crossing_start(&n->crossings[i]);
+	crossings_take(&n->crossings, &n->config->crossings);
 	if (!n->config->site.ready_border)
 		life_tell_ready(&n->life);
 	return ERR_OK;
@@ -358,14 +377,16 @@ static void on_abandoned(void *arg)
 /* What a start that failed has begun is ended in the loop, as everything is. */
 static void abandon(struct node_daemon *n)
 {
+	life_close(&n->life);
 	n->closing = 2;
 	http_client_stop(n->client, on_abandoned, n);
 	http_server_stop(n->server, on_abandoned, n);
 }
 
-enum err node_run(const void *node_config, const struct site *site, int ready_fd)
+enum err node_run(struct setup *setup, int ready_fd)
 {
-	const struct node_config *config = node_config;
+	const struct node_config *config = setup->config;
+	const struct site *site = &setup->site;
 	struct node_daemon n = {
 		.config = config,
 		.site = site,
@@ -378,18 +399,15 @@ enum err node_run(const void *node_config, const struct site *site, int ready_fd
 	log_info("event=start version=%s node=%s identity=%s site=%s contract=%.16s",
 		SALLYPORT_VERSION, config->node, tls_identity_name(site->identity),
 		site->contract.site, site->contract_digest);
-	err = start(&n, ready_fd);
+	reload_init(&n.reload, setup, &n.life);
+	err = start(&n, setup, ready_fd);
 	if (err != ERR_OK)
 		abandon(&n);
 	loop_run(&n.loop);
 	metrics_fini(&n.metrics);
-	for (size_t i = 0; i < n.crossing_count; i++) {
-		crossing_fini(&n.crossings[i]);
-		seen_fini(&n.seen[i]);
-	}
-	free(n.crossings);
-	free(n.seen);
+	crossings_fini(&n.crossings);
 	jobs_fini(&n.jobs);
+	reload_fini(&n.reload);
 	life_fini(&n.life);
 	loop_fini(&n.loop);
 	log_info("event=stopped err=\"%s\"", err_text(err));

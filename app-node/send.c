@@ -10,7 +10,8 @@ static void finish_dead(struct job *job, const char *reason)
 		id_format(&job->id).at, job->op->name, job->crossing->host,
 		(unsigned long long)job->attempts, reason);
 	job->all->counters.sends_dead++;
-	consumer_reject(job->consumer, job->tag);
+	if (job_has_delivery(job))
+		consumer_reject(&job->shift->send, job->tag);
 	job_end(job);
 }
 
@@ -59,16 +60,19 @@ void send_finish(struct job *job)
 			id_format(&job->id).at, job->op->name, job->crossing->host,
 			(unsigned long long)job->attempts);
 		job->all->counters.sends_done++;
-		seen_done(job->crossing->seen, &job->id, job->op->name_span, job->body);
-		consumer_ack(job->consumer, job->tag);
+		seen_done(&job->crossing->seen, &job->id, job->op->name_span, job->body);
+		if (job_has_delivery(job))
+			consumer_ack(&job->shift->send, job->tag);
 		job_end(job);
 		return;
 	}
 	outcome_describe(&job->call, detail);
 	if (outcome.kind == OUTCOME_REFUSED)
 		finish_dead(job, detail);
-	else if (!consumer_has(job->consumer, job->tag))
+	else if (!job_has_delivery(job))
 		send_hand_back(job, "lane-lost");
+	else if (consumer_is_held(&job->shift->send))
+		send_hand_back(job, "relieved"); /* who has taken over tries it again */
 	else
 		rest(job, outcome.retry_after_ms, detail);
 }

@@ -20,6 +20,17 @@ static void move(struct agent *a, enum agent_state to)
 	a->state = to;
 }
 
+/* The names stay, but what is counted under them may be another link's now. */
+static void register_metrics(struct agent *a)
+{
+	metrics_fini(&a->metrics);
+	metrics_init(&a->metrics);
+	api_register_metrics(a);
+	if (metrics_status(&a->metrics) != ERR_OK)
+		log_warn("event=metrics-missing err=\"%s\"",
+			err_text(metrics_status(&a->metrics)));
+}
+
 /* ---- the way down ---- */
 
 static void on_server_stopped(void *arg)
@@ -36,6 +47,7 @@ static void on_border_stopped(void *arg)
 	struct agent *a = arg;
 
 	move(a, AGENT_CLOSING);
+	register_metrics(a); /* the link is gone */
 	http_server_stop(a->server, on_server_stopped, a);
 }
 
@@ -69,6 +81,73 @@ static void on_border_change(void *arg)
 		life_tell_ready(&a->life);
 }
 
+/* ---- SIGHUP ---- */
+
+static void tell_progress(struct agent *a)
+{
+	const struct relief *relief = &a->border.relief;
+
+	if (!relief_is_changing(relief))
+		reload_tell(&a->reload, RELOAD_ALL_DONE);
+	else
+		reload_tell(&a->reload,
+			relief->state == RELIEF_PENDING ? RELOAD_HANGS : RELOAD_GOES_ON);
+}
+
+static void on_relief(void *arg)
+{
+	struct agent *a = arg;
+
+	register_metrics(a);
+	tell_progress(a);
+}
+
+/* All that can fail, before anything changes. *out is NULL when the link can stay. */
+static enum err prepare(struct agent *a, const struct setup *fresh, struct border_shift **out)
+{
+	struct link_config link = site_link_config(&fresh->site, setup_site_config(fresh));
+
+	*out = NULL;
+	if (!border_is_made_of(&a->border, &fresh->site.link_recipe)) {
+		enum err err = border_prepare(&a->border, &link, &fresh->site.link_recipe, out);
+
+		if (err != ERR_OK)
+			return err;
+	}
+	enum err err = border_rekey(&a->border, &fresh->site.rings[0]);
+
+	if (err == ERR_OK)
+		err = http_server_allow_uids(
+			a->server, fresh->site.api_users, fresh->site.api_user_count);
+	/* Short of memory: this may fail too, and both key files are good as long as a rotation
+	 * lasts. */
+	if (err != ERR_OK && border_rekey(&a->border, &a->site->rings[0]) != ERR_OK)
+		log_error("event=rekey-failed err=\"%s\"", err_text(err));
+	return err;
+}
+
+static void on_reload(void *arg)
+{
+	struct agent *a = arg;
+	struct setup fresh;
+	struct border_shift *successor;
+
+	if (reload_read(&a->reload, &fresh) != ERR_OK)
+		return;
+	enum err err = prepare(a, &fresh, &successor);
+
+	if (err != ERR_OK) {
+		border_discard(successor);
+		reload_refuse(&a->reload, &fresh, err);
+		return;
+	}
+	reload_take(&a->reload, &fresh);
+	border_relieve(&a->border, successor);
+	tell_progress(a);
+}
+
+/* ---- what comes ---- */
+
 static void on_reply(void *arg, const struct message *reply)
 {
 	struct agent *a = arg;
@@ -88,11 +167,13 @@ static enum err start_border(struct agent *a)
 	static const struct border_events events = {
 		.on_reply = on_reply,
 		.on_change = on_border_change,
+		.on_relief = on_relief,
 		.on_stopped = on_border_stopped,
 	};
 	struct border_config config = {
 		.host = a->config->host,
 		.link = site_link_config(a->site, &a->config->site),
+		.recipe = a->site->link_recipe,
 		.ring = &a->site->rings[0],
 		.confirm_timeout_ms = a->config->confirm_timeout_ms,
 		.send_window = (unsigned)a->config->send_window,
@@ -129,7 +210,7 @@ static enum err start_server(struct agent *a)
 
 static enum err start(struct agent *a, int ready_fd)
 {
-	enum err err = life_init(&a->life, &a->loop, ready_fd, on_stop, NULL, a);
+	enum err err = life_init(&a->life, &a->loop, ready_fd, on_stop, on_reload, a);
 
 	if (err == ERR_OK)
 		err = start_border(a);
@@ -157,9 +238,10 @@ static void on_abandoned(void *arg)
 	loop_stop(&a->loop);
 }
 
-enum err agent_run(const void *agent_config, const struct site *site, int ready_fd)
+enum err agent_run(struct setup *setup, int ready_fd)
 {
-	const struct agent_config *config = agent_config;
+	const struct agent_config *config = setup->config;
+	const struct site *site = &setup->site;
 	struct agent a = {
 		.config = config,
 		.site = site,
@@ -172,14 +254,18 @@ enum err agent_run(const void *agent_config, const struct site *site, int ready_
 	log_info("event=start version=%s host=%s identity=%s site=%s contract=%.16s",
 		SALLYPORT_VERSION, config->host, tls_identity_name(site->identity),
 		site->contract.site, site->contract_digest);
+	reload_init(&a.reload, setup, &a.life);
 	err = start(&a, ready_fd);
 	/* What a start that failed has begun is ended in the loop, as everything is. */
-	if (err != ERR_OK)
+	if (err != ERR_OK) {
+		life_close(&a.life);
 		http_server_stop(a.server, on_abandoned, &a);
+	}
 	loop_run(&a.loop);
 	metrics_fini(&a.metrics);
 	desk_fini(&a.desk);
 	border_fini(&a.border);
+	reload_fini(&a.reload);
 	life_fini(&a.life);
 	loop_fini(&a.loop);
 	log_info("event=stopped err=\"%s\"", err_text(err));

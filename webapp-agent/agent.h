@@ -7,6 +7,7 @@
 
 #include "daemon/life.h"
 #include "daemon/metrics.h"
+#include "daemon/reload.h"
 #include "webapp-agent/border.h"
 #include "webapp-agent/config.h"
 #include "webapp-agent/desk.h"
@@ -24,24 +25,25 @@ enum agent_state {
 
 struct agent {
 	struct loop loop;
-	const struct agent_config *config; /* borrowed */
-	const struct site *site;           /* borrowed */
+	const struct agent_config *config; /* borrowed: the setup's, which reloads change */
+	const struct site *site;           /* likewise */
 	enum agent_state state;
 	struct border border;
 	struct desk desk;
 	struct http_server *server;
 	struct metrics metrics;
 	struct life life;
+	struct reload reload;
 	uint64_t started_us; /* monotonic */
 };
 
 /* Runs until SIGTERM or SIGINT has been obeyed: a program_run_fn.
  *
- * Takes:   agent_config, a struct agent_config, and site are borrowed; ready_fd (-1: none)
- *          becomes ours.
+ * Takes:   setup is borrowed, its config is a struct agent_config; ready_fd (-1: none) becomes
+ *          ours.
  * Returns: ERR_OK after an orderly stop; any other error if it could not start, with a log
  *          line.
  * Blocks:  for the daemon's whole life. */
-WARN_UNUSED enum err agent_run(const void *agent_config, const struct site *site, int ready_fd);
+WARN_UNUSED enum err agent_run(struct setup *setup, int ready_fd);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include "amqp/link_status.h"
 #include "base/clock.h"
 #include "daemon/probes.h"
 
@@ -71,14 +70,14 @@ static void get_status(struct agent *a, struct http_request *rq, struct span res
 	json_write_text_member(&w, "daemon", "webapp-agent");
 	json_write_text_member(&w, "version", SALLYPORT_VERSION);
 	json_write_text_member(&w, "host", a->config->host);
-	json_write_text_member(&w, "identity", tls_identity_name(a->site->identity));
+	json_write_text_member(&w, "identity", relief_identity(&a->border.relief));
 	json_write_u64_member(&w, "pid", (uint64_t)getpid());
 	json_write_u64_member(&w, "uptime_s", (clock_mono_us() - a->started_us) / 1000000);
 	json_write_bool_member(&w, "ready", border_is_ready(&a->border));
 	json_write_text_member(&w, "site", a->site->contract.site);
 	json_write_text_member(&w, "contract", a->site->contract_digest);
-	json_write_key(&w, "border");
-	link_write_status(&a->border.link, &w);
+	relief_write_status(&a->border.relief, "border", &w);
+	reload_write_status(&a->reload, &w);
 	probes_write_seal(&w, seal_counters(a->border.envelope.coming));
 	write_refused(&a->border, &w);
 	write_desk(&a->desk, &w);
@@ -166,7 +165,9 @@ void api_register_metrics(struct agent *a)
 
 	metrics_gauge(m, "sallyport_border_ready", "1 while calls and sends can cross.", NULL,
 		read_ready, a);
-	probes_register_link(m, &a->border.link);
+	if (border_link(&a->border) != NULL)
+		probes_register_link(m, border_link(&a->border));
+	reload_register(m, &a->reload);
 	metrics_counter(
 		m, "sallyport_calls_total", "Calls sent across.", NULL, &d->counters.calls);
 	metrics_counter(m, "sallyport_call_results_total", "Calls answered by the app realm.",

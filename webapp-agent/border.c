@@ -1,6 +1,7 @@
 #include "webapp-agent/border.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 
@@ -9,20 +10,15 @@ enum {
 	BACKLOG_MAX_BYTES = 4 * 1024 * 1024,
 };
 
-static void on_link_change(void *arg, struct link *k)
+/* Typed ways back from what lives in a shift. */
+static struct border_shift *shift_of(const struct shift *s)
 {
-	struct border *b = arg;
-
-	(void)k;
-	b->events.on_change(b->arg);
+	return container_of(s, struct border_shift, shift);
 }
 
-static void on_link_stopped(void *arg, struct link *k)
+static struct border_shift *serving(const struct border *b)
 {
-	struct border *b = arg;
-
-	(void)k;
-	b->events.on_stopped(b->arg);
+	return shift_of(b->relief.serving);
 }
 
 const char *border_refusal_text(enum border_refusal refusal)
@@ -62,7 +58,8 @@ static enum border_refusal refusal_of(enum err fault)
  * sealed with a key that we do not know. */
 static void on_reply(void *arg, struct consumer *c, const struct delivery *d)
 {
-	struct border *b = arg;
+	struct border_shift *s = arg;
+	struct border *b = s->border;
 	struct message m = d->message;
 
 	/* A reply is of use for some milliseconds: nothing is gained by keeping it at the
@@ -80,9 +77,74 @@ static void on_reply(void *arg, struct consumer *c, const struct delivery *d)
 		b->events.on_reply(b->arg, &m);
 }
 
-enum err border_init(struct border *b, struct loop *l, const struct border_config *config,
-	const struct border_events *events, void *arg)
+/* ---- who serves ---- */
+
+static void on_reply_drained(void *arg)
 {
+	struct border_shift *s = arg;
+
+	relief_look(&s->border->relief);
+}
+
+static void on_room(void *arg)
+{
+	struct border_shift *s = arg;
+
+	relief_look(&s->border->relief);
+}
+
+/* The successor reads the same queue already: whoever waits gets his reply through either. */
+static void retire(struct shift *shift)
+{
+	struct border_shift *s = shift_of(shift);
+
+	s->send.on_room = on_room;
+	s->send.on_room_arg = s;
+	consumer_drain(&s->reply, on_reply_drained, s);
+}
+
+static bool is_idle(const struct shift *shift)
+{
+	const struct border_shift *s = shift_of(shift);
+
+	return consumer_is_drained(&s->reply) && publisher_in_flight(&s->send) == 0;
+}
+
+static void destroy(struct shift *shift)
+{
+	struct border_shift *s = shift_of(shift);
+
+	shift_fini(&s->shift);
+	publisher_fini(&s->call);
+	publisher_fini(&s->send);
+	consumer_fini(&s->reply);
+	free(s);
+}
+
+static void on_ready(void *arg)
+{
+	struct border *b = arg;
+
+	b->events.on_change(b->arg);
+}
+
+static void on_move(void *arg)
+{
+	struct border *b = arg;
+
+	b->events.on_relief(b->arg);
+}
+
+static void on_stopped(void *arg)
+{
+	struct border *b = arg;
+
+	b->events.on_stopped(b->arg);
+}
+
+static enum err init_lanes(struct border_shift *s)
+{
+	struct border *b = s->border;
 	struct publisher_config call = {
 		.name = "call",
 		.exchange = "x.forapp",
@@ -93,8 +155,8 @@ enum err border_init(struct border *b, struct loop *l, const struct border_confi
 		.name = "send",
 		.exchange = "x.forapp",
 		.routing_key = "send",
-		.window = config->send_window,
-		.confirm_timeout_ms = config->confirm_timeout_ms,
+		.window = b->send_window,
+		.confirm_timeout_ms = b->confirm_timeout_ms,
 		.backlog_max_bytes = BACKLOG_MAX_BYTES,
 	};
 	struct consumer_config reply = {
@@ -103,57 +165,139 @@ enum err border_init(struct border *b, struct loop *l, const struct border_confi
 		.prefetch = REPLY_PREFETCH,
 		.pace = CONSUMER_ACK_LAZILY,
 	};
-	const char *identity = tls_identity_name(config->link.identity);
-
-	struct link_config link = config->link;
-	char vhost[LINK_NAME_BYTES];
-
-	*b = (struct border){ .events = *events, .arg = arg };
-	quiet_init(&b->quiet, l, b->host);
-	snprintf(b->host, sizeof(b->host), "%s", config->host);
-	snprintf(vhost, sizeof(vhost), "border.%s", config->host);
-	link.name = config->host;
-	link.vhost = vhost;
-	sender_init(&b->call_sender, identity);
-	sender_init(&b->send_sender, identity);
-	enum err err = link_init(&b->link, l, &link, on_link_change, b);
+	enum err err = publisher_init(&s->call, b->loop, &call);
 
 	if (err == ERR_OK)
-		err = envelope_init(
-			&b->envelope, config->ring, span_of(config->host), ENVELOPE_WEB);
+		err = publisher_init(&s->send, b->loop, &send);
 	if (err == ERR_OK)
-		err = publisher_init(&b->call, l, &call);
-	if (err == ERR_OK)
-		err = publisher_init(&b->send, l, &send);
-	if (err == ERR_OK)
-		err = consumer_init(&b->reply, l, &reply, on_reply, b);
+		err = consumer_init(&s->reply, b->loop, &reply, on_reply, s);
 	if (err != ERR_OK)
 		return err;
-	connection_add(&b->link.publish, &b->call.channel);
-	connection_add(&b->link.publish, &b->send.channel);
-	connection_add(&b->link.consume, &b->reply.channel);
+	connection_add(&s->shift.link.publish, &s->call.channel);
+	connection_add(&s->shift.link.publish, &s->send.channel);
+	connection_add(&s->shift.link.consume, &s->reply.channel);
 	return ERR_OK;
+}
+
+enum err border_prepare(struct border *b, const struct link_config *config,
+	const struct digest *recipe, struct border_shift **out)
+{
+	struct border_shift *s = calloc(1, sizeof(*s));
+	struct link_config link = *config;
+	char vhost[LINK_NAME_BYTES];
+
+	if (s == NULL)
+		return ERR_NOMEM;
+	s->border = b;
+	snprintf(vhost, sizeof(vhost), "border.%s", b->host);
+	link.name = b->host;
+	link.vhost = vhost;
+	enum err err = shift_init(&s->shift, b->loop, &link, recipe);
+
+	if (err == ERR_OK)
+		err = init_lanes(s);
+	if (err != ERR_OK) {
+		destroy(&s->shift);
+		return err;
+	}
+	sender_init(&s->call_sender, tls_identity_name(s->shift.identity));
+	sender_init(&s->send_sender, tls_identity_name(s->shift.identity));
+	*out = s;
+	return ERR_OK;
+}
+
+void border_discard(struct border_shift *s)
+{
+	if (s != NULL)
+		destroy(&s->shift);
+}
+
+bool border_is_made_of(const struct border *b, const struct digest *recipe)
+{
+	return digest_equals(&serving(b)->shift.recipe, recipe);
+}
+
+void border_relieve(struct border *b, struct border_shift *s)
+{
+	if (s == NULL)
+		relief_keep(&b->relief);
+	else
+		relief_order(&b->relief, &s->shift);
+}
+
+/* ---- life ---- */
+
+enum err border_init(struct border *b, struct loop *l, const struct border_config *config,
+	const struct border_events *events, void *arg)
+{
+	static const struct relief_ops ops = {
+		.retire = retire,
+		.is_idle = is_idle,
+		.destroy = destroy,
+		.on_ready = on_ready,
+		.on_move = on_move,
+	};
+	static const struct relief_limits limits = {
+		.patience_ms = RELIEF_PATIENCE_MS,
+		.retire_ms = RELIEF_RETIRE_MS,
+	};
+
+	*b = (struct border){
+		.loop = l,
+		.confirm_timeout_ms = config->confirm_timeout_ms,
+		.send_window = config->send_window,
+		.events = *events,
+		.arg = arg,
+	};
+	int len = snprintf(b->host, sizeof(b->host), "%s", config->host);
+
+	if (len < 0 || len >= (int)sizeof(b->host))
+		return ERR_INPUT;
+	quiet_init(&b->quiet, l, b->host);
+	relief_init(&b->relief, l, b->host, &limits, &ops, b);
+	enum err err = envelope_init(
+		&b->envelope, config->ring, span_of(b->host), ENVELOPE_WEB);
+
+	return err == ERR_OK ? border_prepare(b, &config->link, &config->recipe, &b->first)
+			     : err;
 }
 
 void border_fini(struct border *b)
 {
-	link_fini(&b->link);
-	publisher_fini(&b->call);
-	publisher_fini(&b->send);
-	consumer_fini(&b->reply);
+	if (b->first != NULL)
+		destroy(&b->first->shift);
+	relief_fini(&b->relief);
 	envelope_fini(&b->envelope);
 	quiet_fini(&b->quiet);
+	*b = (struct border){ 0 };
 }
 
 void border_start(struct border *b)
 {
-	link_start(&b->link);
+	struct border_shift *first = b->first;
+
+	b->first = NULL;
+	relief_start(&b->relief, &first->shift);
+}
+
+const struct link *border_link(const struct border *b)
+{
+	if (b->relief.serving != NULL)
+		return &b->relief.serving->link;
+	return b->first == NULL ? NULL : &b->first->shift.link;
 }
 
 void border_stop(struct border *b)
 {
 	quiet_sum_up(&b->quiet);
-	link_stop(&b->link, on_link_stopped);
+	relief_stop(&b->relief, on_stopped);
+}
+
+/* ---- what crosses ---- */
+
+enum err border_rekey(struct border *b, const struct keyring *ring)
+{
+	return envelope_rekey(&b->envelope, ring);
 }
 
 static enum err put(struct border *b, struct publisher *p, struct sender *sender,
@@ -175,12 +319,17 @@ enum err border_call(struct border *b, struct message *m)
 	/* Not before replies can come: the caller would wait for nothing. */
 	if (!border_is_ready(b))
 		return ERR_LINK;
-	return put(b, &b->call, &b->call_sender, m, NULL);
+	struct border_shift *s = serving(b);
+
+	return put(b, &s->call, &s->call_sender, m, NULL);
 }
 
 enum err border_send(struct border *b, struct message *m, struct publish *req)
 {
-	if (!publisher_is_ready(&b->send) || b->link.publish.state == CONNECTION_BLOCKED)
+	struct border_shift *s = b->relief.serving == NULL ? NULL : serving(b);
+
+	if (s == NULL || !publisher_is_ready(&s->send) ||
+		s->shift.link.publish.state == CONNECTION_BLOCKED)
 		return ERR_LINK;
-	return put(b, &b->send, &b->send_sender, m, req);
+	return put(b, &s->send, &s->send_sender, m, req);
 }

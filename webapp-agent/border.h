@@ -9,13 +9,15 @@
 #include <stdbool.h>
 
 #include "amqp/consumer.h"
-#include "amqp/link.h"
 #include "amqp/publisher.h"
+#include "amqp/relief.h"
 #include "daemon/quiet.h"
 #include "message/envelope.h"
 #include "message/message.h"
 
 struct border;
+
+enum { BORDER_HOST_MAX_BYTES = 63 };
 
 typedef void (*border_reply_fn)(void *arg, const struct message *reply);
 typedef void (*border_fn)(void *arg);
@@ -23,12 +25,14 @@ typedef void (*border_fn)(void *arg);
 struct border_events {
 	border_reply_fn on_reply; /* reply is borrowed for the call */
 	border_fn on_change; /* border_is_ready() has changed; may not stop the border inside */
+	border_fn on_relief; /* border->relief has moved; likewise */
 	border_fn on_stopped; /* once after border_stop(), last */
 };
 
 struct border_config {
 	const char *host;           /* this web host's name; copied */
 	struct link_config link;    /* name and vhost are filled in here */
+	struct digest recipe;       /* what the link is made of */
 	const struct keyring *ring; /* the crossing's sealing keys; copied */
 	uint64_t confirm_timeout_ms;
 	unsigned send_window; /* sends not yet confirmed by the broker, at most */
@@ -51,14 +55,24 @@ enum border_refusal { BORDER_MAP(BORDER_ENUM) BORDER_REFUSALS };
 /* Static storage: the reason in logs and counters. */
 const char *border_refusal_text(enum border_refusal refusal);
 
-struct border {
-	char host[LINK_NAME_BYTES];
-	struct link link;
+/* One link's time of service, and what goes through it. */
+struct border_shift {
+	struct shift shift;
+	struct border *border;
 	struct publisher call;
 	struct publisher send;
 	struct consumer reply;
-	struct sender call_sender;
+	struct sender call_sender; /* the broker takes only the name of the link's own user */
 	struct sender send_sender;
+};
+
+struct border {
+	struct loop *loop;
+	char host[BORDER_HOST_MAX_BYTES + 1];
+	uint64_t confirm_timeout_ms;
+	unsigned send_window;
+	struct relief relief;
+	struct border_shift *first; /* until border_start() */
 	struct border_events events;
 	void *arg;
 	struct envelope envelope;
@@ -66,7 +80,7 @@ struct border {
 	uint64_t refused[BORDER_REFUSALS]; /* replies, by reason */
 };
 
-/* Takes:   config as link_init().
+/* Takes:   config as shift_init().
  * Returns: ERR_OK, ERR_INPUT, ERR_NOMEM; border_fini() in any case. */
 WARN_UNUSED enum err border_init(struct border *b, struct loop *l,
 	const struct border_config *config, const struct border_events *events, void *arg);
@@ -75,10 +89,36 @@ void border_fini(struct border *b);
 void border_start(struct border *b);
 void border_stop(struct border *b);
 
+/* A link that border_relieve() can put into service: made, not started.
+ *
+ * Takes:   config and recipe as shift_init().
+ * Returns: ERR_OK, ERR_INPUT, ERR_NOMEM. After ERR_OK it is the caller's, for border_relieve().
+ */
+WARN_UNUSED enum err border_prepare(struct border *b, const struct link_config *config,
+	const struct digest *recipe, struct border_shift **out);
+
+/* One that is not needed after all. NULL is fine. */
+void border_discard(struct border_shift *s);
+
+/* Whether whoever serves is made of this. */
+bool border_is_made_of(const struct border *b, const struct digest *recipe);
+
+/* The link shall be this one, or stay as it is (NULL): see relief.h. What is sent goes through
+ * the old one until the new one is ready. Takes: s is the border's. */
+void border_relieve(struct border *b, struct border_shift *s);
+
+/* What crosses is sealed with these keys from now on. Returns: ERR_OK, ERR_NOMEM (likely as
+ * before: say the former ones again). */
+WARN_UNUSED enum err border_rekey(struct border *b, const struct keyring *ring);
+
+/* Of whoever serves or is to be the first; NULL when the border has stopped. Borrowed until the
+ * next on_relief or on_stopped. */
+const struct link *border_link(const struct border *b);
+
 /* Both ways are open. */
 static inline bool border_is_ready(const struct border *b)
 {
-	return link_is_ready(&b->link);
+	return relief_is_ready(&b->relief);
 }
 
 /* Seals and sends a call's request; its answer comes through on_reply, or not at all. Stamps m.

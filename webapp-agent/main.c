@@ -1,4 +1,5 @@
 /* main.c - webapp-agent: the command line. */
+#include <stddef.h>
 #include <stdio.h>
 
 #include "base/text.h"
@@ -78,15 +79,17 @@ int main(int argc, char **argv)
 		.flags = flags,
 		.flag_count = ARRAY_COUNT(flags),
 	};
-	static struct agent_config config;
+	static const struct setup_kind kind = {
+		.options = &agent_options,
+		.config_bytes = sizeof(struct agent_config),
+		.site_at = offsetof(struct agent_config, site),
+		.name_at = offsetof(struct agent_config, host),
+		.realm = "web",
+		.open_rings = agent_open_rings,
+	};
 	const struct program program = {
 		.name = set.program,
-		.realm = "web",
-		.options = &agent_options,
-		.config = &config,
-		.site = &config.site,
-		.identity_name = &config.host,
-		.open_rings = agent_open_rings,
+		.kind = &kind,
 		.run = agent_run,
 		.commands = own,
 		.command_count = ARRAY_COUNT(own),

@@ -1,6 +1,7 @@
 #include "daemon/program.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -29,23 +30,15 @@ static int called_wrongly(struct buf *wrong)
 	return EXIT_CALLED_WRONGLY;
 }
 
-/* Loads the config and opens all it names; prints every mistake. */
-static enum err load(const struct program *p, const char *file, struct site *site)
+/* Reads the config and opens all it names; prints every mistake. */
+static enum err load(const struct program *p, const char *file, struct setup *setup)
 {
 	struct report report;
 	struct buf text;
 
 	report_init(&report);
-	enum err err = options_load(p->options, file, &report, p->config);
+	enum err err = setup_open(p->kind, file, &report, setup);
 
-	if (err == ERR_OK) {
-		err = site_open(p->site, file, &report, site);
-		site_expect_identity(site, p->realm, *p->identity_name, p->site, file, &report);
-		if (err != ERR_NOMEM && p->open_rings(p->config, site, &report) == ERR_NOMEM)
-			err = ERR_NOMEM;
-		if (err == ERR_OK && !report_is_empty(&report))
-			err = ERR_INPUT;
-	}
 	buf_init(&text, MIB(1));
 	report_format(&report, &text);
 	print(stderr, &text);
@@ -74,14 +67,14 @@ static enum err check_descriptors(void)
 	return ERR_FULL;
 }
 
-static enum err run(const struct program *p, const struct site *site, int ready_fd)
+static enum err run(const struct program *p, struct setup *setup, int ready_fd)
 {
-	log_open(p->name, site->log_level);
+	log_open(p->name, setup->site.log_level);
 	enum err err = check_descriptors();
 
 	if (err != ERR_OK)
 		return err;
-	err = p->run(p->config, site, ready_fd);
+	err = p->run(setup, ready_fd);
 	/* Most have said more before; who had no word for it is known by this line at least. */
 	if (err != ERR_OK)
 		log_warn("event=failed err=\"%s\"", err_text(err));
@@ -92,7 +85,7 @@ static enum err run(const struct program *p, const struct site *site, int ready_
 static int run_or_check(const struct program *p, const struct command_line *line)
 {
 	const char *file = command_value(line, "--config");
-	struct site site = { 0 };
+	struct setup setup = { 0 };
 	struct buf wrong;
 	int ready_fd;
 
@@ -105,14 +98,13 @@ static int run_or_check(const struct program *p, const struct command_line *line
 	if (command_fd(line, "--ready-fd", &ready_fd, &wrong) != ERR_OK)
 		return called_wrongly(&wrong);
 	buf_fini(&wrong);
-	enum err err = load(p, file, &site);
+	enum err err = load(p, file, &setup);
 
 	if (err == ERR_OK && is_command(line, "run"))
-		err = run(p, &site, ready_fd);
+		err = run(p, &setup, ready_fd);
 	else if (err == ERR_OK)
 		printf("%s: fine\n", file);
-	site_close(&site);
-	options_free(p->options, p->config);
+	setup_close(&setup);
 	return exit_code(err);
 }
 
@@ -154,12 +146,37 @@ static program_ask_fn find_ask(const struct program *p, const struct command_lin
 	return ask_status;
 }
 
+/* The API socket that a config file names; NULL with the mistakes in `wrong`. What else the file
+ * names need not be there. */
+static char *find_socket(
+	const struct program *p, const char *file, struct buf *wrong, enum err *err)
+{
+	struct setup setup = { .kind = p->kind, .config = calloc(1, p->kind->config_bytes) };
+	struct report report;
+	char *socket = NULL;
+
+	if (setup.config == NULL) {
+		*err = ERR_NOMEM;
+		return NULL;
+	}
+	report_init(&report);
+	*err = options_load(p->kind->options, file, &report, setup.config);
+	report_format(&report, wrong);
+	report_fini(&report);
+	if (*err == ERR_OK)
+		socket = strdup(setup_site_config(&setup)->api_socket);
+	if (*err == ERR_OK && socket == NULL)
+		*err = ERR_NOMEM;
+	setup_close(&setup);
+	return socket;
+}
+
 static int ask_running(const struct program *p, const struct command_line *line)
 {
 	const char *socket = command_value(line, "--socket");
 	const char *file = command_value(line, "--config");
-	struct report report;
 	struct buf wrong;
+	char *found = NULL;
 	enum err err = ERR_OK;
 
 	buf_init(&wrong, MIB(1));
@@ -168,17 +185,13 @@ static int ask_running(const struct program *p, const struct command_line *line)
 			line->command->name);
 		return called_wrongly(&wrong);
 	}
-	if (socket == NULL) {
-		report_init(&report);
-		err = options_load(p->options, file, &report, p->config);
-		report_format(&report, &wrong);
-		report_fini(&report);
-		socket = p->site->api_socket;
-	}
+	if (socket == NULL)
+		found = find_socket(p, file, &wrong, &err);
 	print(stderr, &wrong);
-	int code = err == ERR_OK ? find_ask(p, line)(line, socket) : exit_code(err);
+	int code = err != ERR_OK ? exit_code(err)
+				 : find_ask(p, line)(line, found != NULL ? found : socket);
 
-	options_free(p->options, p->config);
+	free(found);
 	return code;
 }
 
@@ -196,7 +209,7 @@ int program_main(const struct program *p, int argc, char *const *argv)
 	} else if (line.wish == COMMAND_VERSION) {
 		buf_format(&text, "%s %s\n", p->name, SALLYPORT_VERSION);
 	} else if (is_command(&line, "example")) {
-		options_example(p->options, &text);
+		options_example(p->kind->options, &text);
 	} else {
 		buf_fini(&text);
 		if (is_command(&line, "run") || is_command(&line, "check"))

@@ -6,8 +6,7 @@
 #define SALLYPORT_DAEMON_PROGRAM_H
 
 #include "daemon/command.h"
-#include "daemon/options.h"
-#include "daemon/site.h"
+#include "daemon/setup.h"
 
 /* A supervisor may try again after EXIT_SYSTEM_FAILED, never after EXIT_CALLED_WRONGLY. */
 enum program_exit {
@@ -17,13 +16,9 @@ enum program_exit {
 	EXIT_SYSTEM_FAILED = 111,
 };
 
-/* The daemon's whole life. Returns ERR_OK after an orderly stop. */
-typedef enum err (*program_run_fn)(const void *config, const struct site *site, int ready_fd);
-
-/* Reads the sealing keys that a config names into the site, by site_open_rings(); returns what that
- * returns. */
-typedef enum err (*program_rings_fn)(
-	const void *config, struct site *site, struct report *report);
+/* The daemon's whole life. Takes: setup is borrowed; it may let what is read again move in.
+ * Returns ERR_OK after an orderly stop. */
+typedef enum err (*program_run_fn)(struct setup *setup, int ready_fd);
 
 struct program;
 
@@ -37,12 +32,7 @@ struct program_command {
 
 struct program {
 	const char *name;
-	const char *realm; /* of its identity: "web", "app" */
-	const struct options *options;
-	void *config;               /* the daemon's struct, all zero */
-	struct site_config *site;   /* within it */
-	char *const *identity_name; /* within it: host or node */
-	program_rings_fn open_rings;
+	const struct setup_kind *kind;
 	program_run_fn run;
 	const struct program_command *commands; /* beside the common ones */
 	size_t command_count;

@@ -18,6 +18,14 @@ enum err envelope_init(struct envelope *e, const struct keyring *ring, struct sp
 	return err == ERR_OK ? seal_create(ring, coming, crossing, &e->coming) : err;
 }
 
+enum err envelope_rekey(struct envelope *e, const struct keyring *ring)
+{
+	/* Who sends must never use a key that he would not accept. */
+	enum err err = seal_rekey(e->coming, ring);
+
+	return err == ERR_OK ? seal_rekey(e->going, ring) : err;
+}
+
 void envelope_fini(struct envelope *e)
 {
 	seal_destroy(e->going);

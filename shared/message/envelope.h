@@ -31,6 +31,9 @@ struct envelope {
 WARN_UNUSED enum err envelope_init(struct envelope *e, const struct keyring *ring,
 	struct span crossing, enum envelope_end end);
 
+/* From now on the keys are these. Returns: ERR_OK; ERR_NOMEM: one way may have them already. */
+WARN_UNUSED enum err envelope_rekey(struct envelope *e, const struct keyring *ring);
+
 /* Wipes the keys. A zeroed one is fine. */
 void envelope_fini(struct envelope *e);
 

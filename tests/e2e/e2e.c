@@ -22,7 +22,7 @@ static const char usage[] =
 	"End-to-end tests against a private RabbitMQ, started for them: all cases, or those "
 	"named.\n"
 	"Cases: calls sends outages network refusals stopping hostile_clients hostile_broker "
-	"seal config\n"
+	"seal config reload\n"
 	"  --kills N  kill the broker so many times in a row under load (5)\n"
 	"What a failed test leaves behind is kept; its logs are shown.\n"
 	"Exit status: 0 all passed, 1 some did not, 2 called wrongly.\n";
@@ -41,6 +41,7 @@ static const struct {
 	{ "network", network_case },
 	{ "outages", outages_case },
 	{ "config", config_case },
+	{ "reload", reload_case },
 };
 
 static void setup(void)

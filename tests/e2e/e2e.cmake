@@ -12,6 +12,7 @@ add_executable(e2e
 	${CMAKE_CURRENT_LIST_DIR}/outages_test.c
 	${CMAKE_CURRENT_LIST_DIR}/passage.c
 	${CMAKE_CURRENT_LIST_DIR}/refusals_test.c
+	${CMAKE_CURRENT_LIST_DIR}/reload_test.c
 	${CMAKE_CURRENT_LIST_DIR}/seal_test.c
 	${CMAKE_CURRENT_LIST_DIR}/sends_test.c
 	${CMAKE_CURRENT_LIST_DIR}/stopping_test.c)
@@ -22,7 +23,8 @@ add_dependencies(e2e webapp-agent app-node)
 
 # Broker restarts need seconds each and both cores: nothing else beside them.
 add_test(NAME e2e/crossing COMMAND e2e calls sends stopping refusals config)
+add_test(NAME e2e/reload COMMAND e2e reload)
 add_test(NAME e2e/hostile COMMAND e2e hostile_clients hostile_broker seal)
 add_test(NAME e2e/outages COMMAND e2e network outages)
-set_tests_properties(e2e/crossing e2e/hostile e2e/outages PROPERTIES
+set_tests_properties(e2e/crossing e2e/reload e2e/hostile e2e/outages PROPERTIES
 	LABELS e2e TIMEOUT 300 RUN_SERIAL TRUE)

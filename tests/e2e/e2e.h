@@ -33,5 +33,6 @@ TCase *hostile_clients_case(void);
 TCase *hostile_broker_case(void);
 TCase *config_case(void);
 TCase *seal_case(void);
+TCase *reload_case(void);
 
 #endif

@@ -313,6 +313,17 @@ unsigned must_broker_count(struct broker *b, const char *host, const char *queue
 	return eval_count(b, expression);
 }
 
+void must_broker_add_user_like(struct broker *b, const char *like, const char *name)
+{
+	must_broker_eval(b, NULL, 0,
+		"begin {ok, U} = rabbit_auth_backend_internal:lookup_user(<<\"%s\">>),"
+		" ok = mnesia:dirty_write(rabbit_user, setelement(2, U, <<\"%s\">>)),"
+		" [ok = rabbit_auth_backend_internal:set_permissions(<<\"%s\">>, V, C, W, R,"
+		" <<\"test\">>) || [{vhost, V}, {configure, C}, {write, W}, {read, R} | _] <-"
+		" rabbit_auth_backend_internal:list_user_permissions(<<\"%s\">>)] end",
+		like, name, name, like);
+}
+
 void must_broker_certificate(struct broker *b, const char *name,
 	enum broker_authority authority, char *path, size_t room)
 {

@@ -74,6 +74,9 @@ void must_broker_restore(struct broker *b);
  */
 void must_broker_delete_user(struct broker *b, const char *user);
 
+/* A user more, with everything that another one may: the next generation of an identity. */
+void must_broker_add_user_like(struct broker *b, const char *like, const char *name);
+
 /* Ready messages in a queue of border.<host>. */
 unsigned must_broker_count(struct broker *b, const char *host, const char *queue);
 

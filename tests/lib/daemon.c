@@ -120,6 +120,12 @@ void must_daemon_terminate(struct daemon *d)
 		must_fail("kill %s: %s", d->program, strerror(errno));
 }
 
+void must_daemon_reload(struct daemon *d)
+{
+	if (kill(d->pid, SIGHUP) != 0)
+		must_fail("kill %s: %s", d->program, strerror(errno));
+}
+
 static void forget(struct daemon *d)
 {
 	d->pid = 0;

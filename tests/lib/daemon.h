@@ -46,6 +46,9 @@ void must_daemon_stop(struct daemon *d);
 /* SIGTERM only. */
 void must_daemon_terminate(struct daemon *d);
 
+/* SIGHUP only. */
+void must_daemon_reload(struct daemon *d);
+
 /* Waits for its end. Returns the exit code, 128 + signal when killed by one. */
 int must_daemon_end(struct daemon *d, uint64_t within_ms);
 

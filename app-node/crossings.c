@@ -1,0 +1,282 @@
+#include "app-node/crossings.h"
+
+#include <stdlib.h>
+
+#include "base/bug.h"
+#include "base/log.h"
+
+static struct crossing *crossing_at(struct node *n)
+{
+	return container_of(n, struct crossing, node);
+}
+
+static struct crossing *find(const struct crossings *cs, const char *host)
+{
+	list_each (n, &cs->all)
+		if (strcmp(crossing_at(n)->host, host) == 0)
+			return crossing_at(n);
+	return NULL;
+}
+
+static bool names(const struct option_list *hosts, const char *host)
+{
+	for (size_t i = 0; i < hosts->count; i++)
+		if (strcmp(hosts->at[i], host) == 0)
+			return true;
+	return false;
+}
+
+static void drop(struct crossing *x)
+{
+	crossing_fini(x);
+	free(x);
+}
+
+static void drop_all(struct node *list)
+{
+	while (!list_empty(list))
+		drop(crossing_at(list->next));
+}
+
+/* ---- the crossings speak ---- */
+
+static void on_delivery(
+	void *arg, struct crossing_shift *s, struct consumer *c, const struct delivery *d)
+{
+	struct crossings *cs = arg;
+
+	cs->events.on_delivery(cs->arg, s, c, d);
+}
+
+static void on_sends_lost(void *arg, struct crossing_shift *s)
+{
+	struct crossings *cs = arg;
+
+	jobs_sends_lost(cs->jobs, s);
+}
+
+static void on_gone(void *arg, struct crossing_shift *s)
+{
+	struct crossings *cs = arg;
+
+	jobs_shift_gone(cs->jobs, s);
+}
+
+static void on_change(void *arg, struct crossing *x)
+{
+	struct crossings *cs = arg;
+
+	cs->events.on_change(cs->arg, x);
+}
+
+static void on_relief(void *arg, struct crossing *x)
+{
+	struct crossings *cs = arg;
+
+	(void)x;
+	cs->events.on_move(cs->arg);
+}
+
+static bool all_have_come_to(const struct crossings *cs, enum crossing_state state)
+{
+	const struct node *const lists[] = { &cs->all, &cs->leaving };
+
+	for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
+		list_each (n, lists[i])
+			if (crossing_at(n)->state < state)
+				return false;
+	return true;
+}
+
+/* Drained, or stopped: last touch of cs. */
+static void look(struct crossings *cs)
+{
+	if (cs->state == CROSSINGS_DRAINING && all_have_come_to(cs, CROSSING_DRAINED)) {
+		cs->state = CROSSINGS_DRAINED;
+		cs->events.on_drained(cs->arg);
+	} else if (cs->state == CROSSINGS_STOPPING && all_have_come_to(cs, CROSSING_CLOSED)) {
+		cs->state = CROSSINGS_STOPPED;
+		cs->events.on_stopped(cs->arg);
+	}
+}
+
+static void on_less(void *arg, struct crossing *x)
+{
+	struct crossings *cs = arg;
+
+	/* Those that are configured stay for the status, and for who asks about them. */
+	if (crossing_is_over(x) && cs->state < CROSSINGS_STOPPING) {
+		log_info("host=%s event=crossing-gone", x->host);
+		jobs_crossing_gone(cs->jobs, x);
+		drop(x);
+		cs->events.on_move(cs->arg);
+	}
+	look(cs);
+}
+
+/* ---- which there are ---- */
+
+void crossings_init(struct crossings *cs, struct loop *l, struct jobs *jobs,
+	const struct crossings_events *events, void *arg)
+{
+	*cs = (struct crossings){ .loop = l, .jobs = jobs, .events = *events, .arg = arg };
+	list_init(&cs->all);
+	list_init(&cs->coming);
+	list_init(&cs->leaving);
+}
+
+void crossings_fini(struct crossings *cs)
+{
+	if (cs->loop == NULL)
+		return;
+	drop_all(&cs->all);
+	drop_all(&cs->coming);
+	drop_all(&cs->leaving);
+	*cs = (struct crossings){ 0 };
+}
+
+static enum err prepare_new(struct crossings *cs, const struct setup *setup, size_t i)
+{
+	static const struct crossing_events events = {
+		.on_delivery = on_delivery,
+		.on_sends_lost = on_sends_lost,
+		.on_gone = on_gone,
+		.on_change = on_change,
+		.on_relief = on_relief,
+		.on_less = on_less,
+	};
+	const struct node_config *node = setup->config;
+	struct crossing_config config = {
+		.host = node->crossings.at[i],
+		.link = site_link_config(&setup->site, &node->site),
+		.recipe = setup->site.link_recipe,
+		.ring = &setup->site.rings[i],
+		.replay_kept = (uint32_t)node->replay_kept,
+		.call_prefetch = (uint16_t)node->call_prefetch,
+		.send_prefetch = (uint16_t)node->send_prefetch,
+	};
+	struct crossing *x = calloc(1, sizeof(*x));
+
+	if (x == NULL)
+		return ERR_NOMEM;
+	enum err err = crossing_init(x, cs->loop, &config, &events, cs);
+
+	list_append(&cs->coming, &x->node);
+	return err;
+}
+
+static enum err prepare(struct crossings *cs, const struct setup *setup, size_t i)
+{
+	const struct node_config *node = setup->config;
+	struct link_config link = site_link_config(&setup->site, &node->site);
+	struct crossing *x = find(cs, node->crossings.at[i]);
+
+	if (x == NULL)
+		return prepare_new(cs, setup, i);
+	return crossing_prepare(x, &link, &setup->site.link_recipe);
+}
+
+enum err crossings_prepare(struct crossings *cs, const struct setup *setup)
+{
+	const struct node_config *node = setup->config;
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < node->crossings.count && err == ERR_OK; i++)
+		err = prepare(cs, setup, i);
+	if (err != ERR_OK)
+		crossings_discard(cs);
+	return err;
+}
+
+enum err crossings_rekey(
+	struct crossings *cs, const struct node_config *node, const struct keyring *rings)
+{
+	enum err err = ERR_OK;
+
+	for (size_t i = 0; i < node->crossings.count; i++) {
+		struct crossing *x = find(cs, node->crossings.at[i]);
+		enum err one = x == NULL ? ERR_OK : crossing_rekey(x, &rings[i]);
+
+		err = err == ERR_OK ? one : err;
+	}
+	return err;
+}
+
+void crossings_discard(struct crossings *cs)
+{
+	drop_all(&cs->coming);
+	list_each (n, &cs->all)
+		crossing_discard(crossing_at(n));
+}
+
+void crossings_take(struct crossings *cs, const struct option_list *hosts)
+{
+	list_each_safe (n, &cs->all) {
+		struct crossing *x = crossing_at(n);
+
+		if (names(hosts, x->host)) {
+			crossing_relieve(x);
+			continue;
+		}
+		log_info("host=%s event=crossing-leaves", x->host);
+		list_drop(&x->node);
+		list_append(&cs->leaving, &x->node);
+		crossing_leave(x);
+		cs->count--;
+	}
+	while (!list_empty(&cs->coming)) {
+		struct crossing *x = crossing_at(cs->coming.next);
+
+		list_drop(&x->node);
+		list_append(&cs->all, &x->node);
+		cs->count++;
+		crossing_start(x);
+	}
+	jobs_share(cs->jobs, cs->count);
+	cs->events.on_move(cs->arg);
+}
+
+/* ---- the way down ---- */
+
+void crossings_drain(struct crossings *cs)
+{
+	BUG_ON(cs->state != CROSSINGS_SERVING);
+	cs->state = CROSSINGS_DRAINING;
+	list_each (n, &cs->all)
+		crossing_drain(crossing_at(n));
+}
+
+void crossings_stop(struct crossings *cs)
+{
+	struct node *const lists[] = { &cs->all, &cs->leaving };
+
+	BUG_ON(cs->state >= CROSSINGS_STOPPING);
+	cs->state = CROSSINGS_STOPPING;
+	for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
+		list_each (n, lists[i])
+			crossing_stop(crossing_at(n));
+}
+
+/* ---- questions ---- */
+
+bool crossings_are_ready(const struct crossings *cs)
+{
+	list_each (n, &cs->all)
+		if (!crossing_is_ready(crossing_at(n)))
+			return false;
+	return true;
+}
+
+enum crossings_progress crossings_progress(const struct crossings *cs)
+{
+	bool is_changing = !list_empty(&cs->leaving);
+
+	list_each (n, &cs->all) {
+		const struct relief *r = &crossing_at(n)->relief;
+
+		if (r->state == RELIEF_PENDING)
+			return CROSSINGS_PENDING;
+		is_changing |= relief_is_changing(r);
+	}
+	return is_changing ? CROSSINGS_CHANGING : CROSSINGS_STEADY;
+}

@@ -123,6 +123,9 @@ static enum err on_method(struct channel *ch, const struct method *m)
 	if (ch->state == CHANNEL_SETUP && m->kind == METHOD_BASIC_QOS_OK)
 		return ERR_OK;
 	if (ch->state == CHANNEL_SETUP && m->kind == METHOD_BASIC_CONSUME_OK) {
+		/* Drained meanwhile: the broker may have sent something already. */
+		if (c->is_cancelled)
+			codec_put_cancel(ch->out, ch->number, consumer_tag);
 		channel_become_ready(ch);
 		return ERR_OK;
 	}
@@ -279,9 +282,7 @@ void consumer_drain(struct consumer *c, void (*on_drained)(void *arg), void *arg
 	c->on_drained_arg = arg;
 	if (c->channel.state == CHANNEL_READY)
 		codec_put_cancel(c->channel.out, c->channel.number, consumer_tag);
-	else if (c->channel.state == CHANNEL_SETUP)
-		channel_restart(&c->channel, ERR_CANCEL, "draining");
-	else
+	else if (c->channel.state != CHANNEL_SETUP) /* else when it is set up */
 		drained(c);
 }
 

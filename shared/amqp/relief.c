@@ -12,8 +12,8 @@ static const struct {
 	/* clang-format off */
 	[RELIEF_DOWN]     = { "down",     TO(STEADY) },
 	[RELIEF_STEADY]   = { "steady",   TO(OPENING) | TO(STOPPING) },
-	[RELIEF_OPENING]  = { "opening",  TO(PENDING) | TO(RETIRING) | TO(LEAVING) | TO(STOPPING) },
-	[RELIEF_PENDING]  = { "pending",  TO(RETIRING) | TO(LEAVING) | TO(STOPPING) },
+	[RELIEF_OPENING]  = { "opening",  TO(PENDING) | TO(RETIRING) | TO(STOPPING) },
+	[RELIEF_PENDING]  = { "pending",  TO(RETIRING) | TO(STOPPING) },
 	[RELIEF_RETIRING] = { "retiring", TO(LEAVING) | TO(STOPPING) },
 	[RELIEF_LEAVING]  = { "leaving",  TO(STEADY) | TO(STOPPING) },
 	[RELIEF_STOPPING] = { "stopping", TO(DOWN) },
@@ -130,6 +130,18 @@ static void on_link_stopped(void *arg, struct link *k)
 
 /* ---- changing ---- */
 
+/* Whoever `other` is now, he shall go. Even one who never served may have begun something: the lanes
+ * that are ready already bring it. Last touch of whoever calls it. */
+static void retire_other(struct relief *r)
+{
+	move(r, RELIEF_RETIRING);
+	timer_after(&r->limit, r->limits.retire_ms);
+	r->ops->retire(r->other);
+	look_ready(r);
+	tell_move(r);
+	relief_look(r);
+}
+
 static void take_over(struct relief *r)
 {
 	struct shift *old = r->serving;
@@ -143,12 +155,7 @@ static void take_over(struct relief *r)
 	r->serving->link.consume.counters.opened += old->link.consume.counters.opened;
 	r->serving->link.consume.counters.failed += old->link.consume.counters.failed;
 	r->serving->link.consume.counters.blocked += old->link.consume.counters.blocked;
-	move(r, RELIEF_RETIRING);
-	timer_after(&r->limit, r->limits.retire_ms);
-	r->ops->retire(old);
-	look_ready(r);
-	tell_move(r);
-	relief_look(r);
+	retire_other(r);
 }
 
 static void on_link_change(void *arg, struct link *k)
@@ -175,8 +182,8 @@ static void on_limit(struct timer *timer)
 		move(r, RELIEF_PENDING);
 	} else {
 		BUG_ON(r->state != RELIEF_RETIRING);
-		log_warn("relief=%s event=retire-limit identity=%s", r->name,
-			name_of(r->other));
+		log_warn(
+			"relief=%s event=retire-limit identity=%s", r->name, name_of(r->other));
 		see_off(r);
 	}
 	tell_move(r);
@@ -231,10 +238,8 @@ void relief_start(struct relief *r, struct shift *s)
 void relief_keep(struct relief *r)
 {
 	destroy(r, &r->next);
-	if (r->state != RELIEF_OPENING && r->state != RELIEF_PENDING)
-		return;
-	see_off(r);
-	tell_move(r);
+	if (r->state == RELIEF_OPENING || r->state == RELIEF_PENDING)
+		retire_other(r);
 }
 
 void relief_order(struct relief *r, struct shift *s)

@@ -24,13 +24,13 @@ enum {
 	RELIEF_RETIRE_MS = 30000,
 };
 
-/*  DOWN -> STEADY <--------------------------------------------+
- *            |                                                 |
- *            | another one is ordered                          | it is gone
- *            v               ready                  idle       |
- *          OPENING -+--------------------> RETIRING ----> LEAVING
- *            |      |                                        ^
- *            v      +-- not wanted any more -----------------+
+/*  DOWN -> STEADY <--------------------------------------------------+
+ *            |                                                       |
+ *            | another one is ordered                                | it is gone
+ *            v        ready, or not wanted any more         idle     |
+ *          OPENING -+-------------------------> RETIRING -------> LEAVING
+ *            |      |
+ *            v      |
  *          PENDING -+
  *
  *  STOPPING -> DOWN   relief_stop(), from everywhere but DOWN                          */
@@ -39,7 +39,7 @@ enum relief_state {
 	RELIEF_STEADY,   /* one serves, or tries to */
 	RELIEF_OPENING,  /* the other one is to succeed, and tries to get ready */
 	RELIEF_PENDING,  /* likewise, and it takes too long */
-	RELIEF_RETIRING, /* the other one has served, and ends what he has begun */
+	RELIEF_RETIRING, /* the other one does not serve (any more), and ends what he has begun */
 	RELIEF_LEAVING,  /* the other one closes */
 	RELIEF_STOPPING, /* all close */
 	RELIEF_NSTATES,
@@ -58,7 +58,7 @@ struct shift {
 
 /* What the owner does; all on the loop thread. */
 struct relief_ops {
-	/* He does not serve any more: begin nothing new, end what is begun; relief_look()
+	/* He does not serve any more, or shall not: begin nothing new, end what is begun; relief_look()
 	 * whenever something has ended. Fires once for each shift but the last. */
 	void (*retire)(struct shift *s);
 	/* Nothing is left of what he has begun. */

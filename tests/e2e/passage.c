@@ -22,6 +22,7 @@ static const char contract[] =
 	"  order.place:   {kind: send, key: customer}\n"
 	"  note.leave:    {kind: send, retry: {attempts: 20, first: 100ms, longest: 500ms, "
 	"window: 1m}}\n"
+	"  report.make:   {kind: send, deadline: 1m}\n"
 	"  report.run:    {kind: task}\n";
 
 void passage_keep_under(const char *folder)

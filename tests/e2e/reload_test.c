@@ -15,6 +15,7 @@ enum {
 	PAUSE_US = 8000, /* some hundred requests a second in all */
 	CHANGE_MS = 15000,
 	SHOW_MS = 3000,
+	LIMIT_MS = 35000, /* above RELIEF_RETIRE_MS */
 	ROWS = 10,
 	RELOADS = 50,
 	RSS_MAY_GROW_KIB = 1536,
@@ -359,6 +360,31 @@ START_TEST(what_runs_meanwhile_ends_well_and_once)
 }
 END_TEST
 
+START_TEST(what_does_not_end_in_time_is_settled_by_the_next_one)
+{
+	struct handler *h = &passage.handler;
+
+	must_broker_add_user_like(&e2e_broker, "app.app1.g1", "app.app1.g2");
+	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_HOLD });
+	must_passage_start(&passage);
+	must_send(passage.web_socket, "report.make", "{}", &answer);
+	expect_status(&answer, 202);
+	must_handler_hold(h, 1, 5000);
+	must_name_app(2);
+	must_daemon_reload(&passage.node);
+	expect_log(&passage.node, "event=retire-limit", LIMIT_MS);
+	/* The broker hands it out again; it runs still, and is not run twice. */
+	expect_log(&passage.node, "event=duplicate", SHOW_MS);
+	must_status_become(passage.app_socket, "\"reload\":{\"state\":\"done\"", CHANGE_MS);
+	expect_no_connection("app.app1.g1");
+	handler_release(h, 1);
+	expect_log(&passage.node, "event=done", SHOW_MS);
+	must_daemon_stop(&passage.node);
+	ck_assert_uint_eq(handler_count(h), 1);
+	ck_assert_uint_eq(must_broker_count(&e2e_broker, passage.host.at, "FORAPP.send"), 0);
+}
+END_TEST
+
 START_TEST(daemons_stop_in_the_middle_of_a_reload)
 {
 	struct handler *h = &passage.handler;
@@ -628,6 +654,7 @@ TCase *reload_case(void)
 	tcase_add_test(t, an_unknown_user_is_waited_for_and_the_old_one_goes_on);
 	tcase_add_test(t, an_unknown_app_user_is_waited_for_and_the_old_one_goes_on);
 	tcase_add_test(t, what_runs_meanwhile_ends_well_and_once);
+	tcase_add_test(t, what_does_not_end_in_time_is_settled_by_the_next_one);
 	tcase_add_test(t, daemons_stop_in_the_middle_of_a_reload);
 	tcase_add_test(t, a_sealing_key_is_replaced_under_load);
 	tcase_add_test(t, crossings_come_and_go_without_a_restart);

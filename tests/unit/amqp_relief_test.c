@@ -235,6 +235,7 @@ START_TEST(one_that_does_not_get_ready_is_told_of_and_the_old_one_goes_on)
 	ck_assert(relief_is_ready(&relief));
 	/* A better one is tried when that one is gone. */
 	post_of(relief.serving)->is_idle = true;
+	post_of(relief.other)->is_idle = true;
 	relief_order(&relief, &make('c', broker.port)->shift);
 	ck_assert_int_eq(relief.state, RELIEF_LEAVING);
 	must_serve('c');
@@ -250,9 +251,16 @@ START_TEST(nobody_may_be_wanted_any_more)
 	relief_keep(&relief);
 	ck_assert_int_eq(relief.state, RELIEF_STEADY);
 	relief_order(&relief, &make('b', dead_port)->shift);
+	struct post *b = post_of(relief.other);
+
 	relief_order(&relief, &make('c', dead_port)->shift); /* waits for b to go */
 	relief_keep(&relief);
 	ck_assert_str_eq(destroyed, "c");
+	/* Some lane of b may have been ready before the others: what it brought is ended. */
+	ck_assert_int_eq(relief.state, RELIEF_RETIRING);
+	ck_assert_uint_eq(b->retired, 1);
+	b->is_idle = true;
+	relief_look(&relief);
 	must_be(STEADY);
 	ck_assert_str_eq(destroyed, "cb");
 	ck_assert(!relief_is_changing(&relief));

@@ -258,9 +258,6 @@ void consumer_ack(struct consumer *c, struct delivery_tag tag)
 	s->state = SLOT_SETTLED;
 	c->held_count--;
 	c->settled_count++;
-	/* The connection may be closed before the next turn. */
-	if (c->is_held)
-		flush(c);
 }
 
 void consumer_reject(struct consumer *c, struct delivery_tag tag)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The shop's back end: what happens behind the border when the web asks for it.
 
-usage: handlers.py --listen unix:PATH|tcp:127.0.0.1:PORT --database FILE [--ready-fd N]
+usage: handlers.py --listen http+unix:///PATH|http://127.0.0.1:PORT --database FILE [--ready-fd N]
 """
 
 import argparse
@@ -37,6 +37,25 @@ CREATE TABLE IF NOT EXISTS sold (
 """
 
 
+def take(params, **rules):
+    """The parameters in the order of the rules. Whoever forgot one, or wrote it wrong, is told its name: a 4xx, because
+    asking again with the same will not help."""
+    if not isinstance(params, dict):
+        raise Refused("bad-parameter", "the parameters must be an object")
+    for name, (is_right, what) in rules.items():
+        if name not in params:
+            raise Refused("bad-parameter", f"{name} is missing: {what}")
+        if not is_right(params[name]):
+            raise Refused("bad-parameter", f"{name} must be {what}")
+    return [params[name] for name in rules]
+
+
+SKU = lambda value: isinstance(value, str) and 0 < len(value) <= 32, "the number of a product, a text"
+QUANTITY = lambda value: type(value) is int and 1 <= value <= 1000, "a whole number from 1 to 1000"
+CUSTOMER = lambda value: isinstance(value, str) and value != "", "the customer's number, a text"
+LINES = lambda value: isinstance(value, list) and 0 < len(value) <= 50, "a list of 1 to 50 lines"
+
+
 def price(sku, quantity):
     product = CATALOG.get(sku)
     if product is None:
@@ -60,25 +79,27 @@ class Shop:
         return self.local.database
 
     def quote_price(self, params, call):
-        return {"sku": params["sku"], "quantity": params["quantity"],
-                "cents": price(params["sku"], params["quantity"])}
+        sku, quantity = take(params, sku=SKU, quantity=QUANTITY)
+        return {"sku": sku, "quantity": quantity, "cents": price(sku, quantity)}
 
     def order_place(self, params, call):
         """At least once becomes once: host and id are recorded in the transaction that has the effect."""
         if call.id is None:
             raise Refused("no-id", "an order without a Sallyport-Id cannot be told from its repetition", status=400)
         origin = call.host or ""                 # none: born behind the border
-        cents = sum(price(line["sku"], line["quantity"]) for line in params["lines"])
+        customer, lines = take(params, customer=CUSTOMER, lines=LINES)
+        sales = [take(line, sku=SKU, quantity=QUANTITY) for line in lines]
+        cents = sum(price(sku, quantity) for sku, quantity in sales)
         database = self.database()
         database.execute("BEGIN IMMEDIATE")
         try:
             new = database.execute(
                 "INSERT INTO orders (host, id, customer, lines, cents) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (origin, call.id, params["customer"], json.dumps(params["lines"]), cents)).rowcount == 1
+                (origin, call.id, customer, json.dumps(lines), cents)).rowcount == 1
             if new:
                 database.executemany(
                     "INSERT INTO sold VALUES (?, ?) ON CONFLICT DO UPDATE SET quantity = quantity + excluded.quantity",
-                    [(line["sku"], line["quantity"]) for line in params["lines"]])
+                    sales)
             database.execute("COMMIT")
         except BaseException:
             database.execute("ROLLBACK")
@@ -88,7 +109,7 @@ class Shop:
 
 def main():
     parser = argparse.ArgumentParser(description="the shop's handlers")
-    parser.add_argument("--listen", required=True, metavar="unix:PATH|tcp:127.0.0.1:PORT")
+    parser.add_argument("--listen", required=True, metavar="http+unix:///PATH|http://127.0.0.1:PORT")
     parser.add_argument("--database", required=True, metavar="FILE")
     parser.add_argument("--ready-fd", type=int, metavar="N", help="write 'ready' there once it answers")
     options = parser.parse_args()

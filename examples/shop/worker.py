@@ -6,7 +6,9 @@ take that; this is the smallest thing that does, from Python's standard library 
     def quote_price(params, call):
         return {"cents": 100 * params["quantity"]}
 
-    Worker({"quote.price": quote_price}).run("unix:/run/shop/handlers.sock")
+    Worker({"quote.price": quote_price}).run("http+unix:///run/shop/handlers.sock")
+
+The address is the one that `handlers` in app-node's configuration and `scripts/dev up --handlers` take.
 
 A function returns what json can write. It refuses for good with `raise Refused(...)`, asks for a later attempt with
 `raise Later(...)`; any other exception is answered with 500, which means: try again (send), failed (call).
@@ -170,8 +172,16 @@ class Worker:
         thread.start()
 
     def run(self, address, ready_fd=None):
-        """Serve until SIGTERM or SIGINT. address: unix:PATH or tcp:127.0.0.1:PORT."""
-        listener = listen(address)
+        """Serve until SIGTERM or SIGINT. address: http+unix:///PATH or http://127.0.0.1:PORT.
+
+        Exits with status 1, having said why, where it cannot be listened.
+        """
+        try:
+            place = place_of(address)
+            listener = listen(place)
+        except (OSError, ValueError) as error:
+            say(f"event=not-started address={address} err=\"{error}\"")
+            raise SystemExit(1) from None
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write)
@@ -194,8 +204,8 @@ class Worker:
                         except OSError as error:
                             say(f"event=accept-failed err=\"{error}\"")
         listener.close()
-        if address.startswith("unix:"):
-            os.unlink(address[5:])
+        if isinstance(place, str):
+            os.unlink(place)
         with self.lock:
             open_ones = list(self.connections.items())
         for sock, _ in open_ones:
@@ -259,9 +269,24 @@ def problem(status, type, detail, keep, after_seconds=None):
     return response(status, encode(body).encode(), keep, "application/problem+json", after_seconds)
 
 
-def listen(address):
-    kind, _, place = address.partition(":")
-    if kind == "unix":
+def place_of(address):
+    """Where an address points to: a socket's path, or host and port. As app-node reads it."""
+    if address.startswith("http+unix:///"):
+        return address[len("http+unix://"):]
+    if address.startswith("unix:/"):             # shorter, for the command line
+        return address[len("unix:"):]
+    if address.startswith("http://127.0.0.1:"):
+        port = address[len("http://127.0.0.1:"):].removesuffix("/")
+        if port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535:
+            return "127.0.0.1", int(port)
+        raise ValueError("the port is a number from 1 to 65535: http://127.0.0.1:8080")
+    if address.startswith("http://"):
+        raise ValueError("operations are answered on this machine only: http://127.0.0.1:PORT")
+    raise ValueError("an address is http+unix:///PATH or http://127.0.0.1:PORT")
+
+
+def listen(place):
+    if isinstance(place, str):
         remove_stale_socket(place)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         mask = os.umask(0o117)                   # owner and group may speak to it
@@ -269,15 +294,10 @@ def listen(address):
             listener.bind(place)
         finally:
             os.umask(mask)
-    elif kind == "tcp":
-        host, _, port = place.rpartition(":")
-        if host != "127.0.0.1":
-            raise ValueError("operations are answered on 127.0.0.1 only")
+    else:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, int(port)))
-    else:
-        raise ValueError(f"an address is unix:PATH or tcp:127.0.0.1:PORT, not {address}")
+        listener.bind(place)
     listener.listen(MAX_CONNECTIONS)
     return listener
 

@@ -48,6 +48,23 @@ reasons() {
 	grep -oE '\{ "[a-z-]+", &c->[a-z_]+ \}' shared/daemon/probes.c | cut -d'"' -f2
 }
 
+# operation_keys - each key of an operation as the contract's reader knows it: | `key` | kinds it stands on |
+operation_keys() {
+	sed -nE 's/^[[:space:]]*\{ "([a-z]+)", (ON_[A-Z_| ]+), .*/\1 \2/p' shared/contract/contract.c | sed -E '
+		s/ON_ALL/all/; s/ON_HANDLED/call, send, task/; s/ON_STORED/send, push, task/; s/ON_([A-Z]+)/\L\1/g; s/ \| /, /g
+		s/^([a-z]+) (.*)$/| `\1` | \2 |/'
+}
+
+# page_operation_keys - the same as the page's tables have it; a row may have several
+page_operation_keys() {
+	chapter '5. What a contract says' | sed -nE 's/^\| (`[a-z`, ]+`) \| ([a-z, ]+) \| .*/\1|\2/p' |
+		while IFS='|' read -r names kinds; do
+			for name in ${names//,/}; do
+				printf '| %s | %s |\n' "$name" "$kinds"
+			done
+		done
+}
+
 # chapter TITLE - the page from this heading to the next one of its level
 chapter() {
 	awk -v title="## $1" '/^## / { inside = ($0 == title) } inside' "$page"
@@ -104,6 +121,8 @@ while read -r name; do
 	check "reason $name" has_name "$name"
 done <<<"$all_reasons"
 
+check 'the contract has keys' lines_at_least 15 "$(operation_keys)"
+check 'the page has each of them, on its kinds, and no other' same "$(operation_keys | sort)" "$(page_operation_keys | sort)"
 check 'no problem on the page is unknown' only_known "$(cut -d'|' -f2,3 <<<"$all_problems")" \
 	"$(grep -E '^\| `[a-z-]+` \| [0-9]{3} \|' "$page" | cut -d'|' -f2,3)"
 check 'no key on the page is unknown' only_known "$(cut -d'|' -f2 <<<"$agent_keys"$'\n'"$node_keys")" \

@@ -19,7 +19,7 @@ sys.path.insert(0, SHOP)
 sys.dont_write_bytecode = True
 
 from sallyport import Sallyport, Trouble  # noqa: E402
-from worker import Call  # noqa: E402
+from worker import Call, place_of  # noqa: E402
 
 
 def start(*arguments):
@@ -54,6 +54,44 @@ class CallTest(unittest.TestCase):
             Call("order.place", {"sallyport-key": "%FF"})
 
 
+class AddressTest(unittest.TestCase):
+    def test_addresses_are_those_of_the_node(self):
+        for address, place in (
+                ("http+unix:///run/h.sock", "/run/h.sock"),
+                ("unix:/run/h.sock", "/run/h.sock"),
+                ("http://127.0.0.1:8080", ("127.0.0.1", 8080)),
+                ("http://127.0.0.1:8080/", ("127.0.0.1", 8080)),
+        ):
+            self.assertEqual(place_of(address), place)
+
+    def test_others_are_none(self):
+        for address in ("", "foo", "/run/h.sock", "http+unix://run/h.sock", "http://127.0.0.1:0", "http://127.0.0.1:65536",
+                        "http://127.0.0.1:", "http://127.0.0.1:8\u0660", "http://192.0.2.1:80", "tcp:127.0.0.1:80"):
+            with self.assertRaises(ValueError, msg=address):
+                place_of(address)
+
+    def test_a_bad_one_is_told_in_one_line(self):
+        code = 'from worker import Worker; Worker({}).run("foo")'
+        done = subprocess.run([sys.executable, "-c", code], cwd=SHOP, capture_output=True, timeout=10, check=False,
+                              env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+        self.assertEqual((done.returncode, done.stderr), (
+            1, b'event=not-started address=foo err="an address is http+unix:///PATH or http://127.0.0.1:PORT"\n'))
+
+    def test_a_loopback_port_is_served(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        with tempfile.TemporaryDirectory() as folder:
+            program, line = start(os.path.join(SHOP, "handlers.py"), "--listen", f"http://127.0.0.1:{port}",
+                                  "--database", os.path.join(folder, "orders.db"))
+            self.addCleanup(program.communicate)
+            self.addCleanup(program.terminate)
+            self.assertEqual(line, "ready\n")
+            client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            client.request("POST", "/quote.price", '{"sku": "A-1", "quantity": 1}')
+            self.assertEqual(client.getresponse().status, 200)
+            client.close()
+
+
 class HandlersTest(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -66,7 +104,7 @@ class HandlersTest(unittest.TestCase):
         self.addCleanup(self.end)
 
     def begin(self):
-        self.program, line = start(os.path.join(SHOP, "handlers.py"), "--listen", "unix:" + self.path,
+        self.program, line = start(os.path.join(SHOP, "handlers.py"), "--listen", "http+unix://" + self.path,
                                    "--database", self.database)
         self.assertEqual(line, "ready\n")
 
@@ -125,8 +163,28 @@ class HandlersTest(unittest.TestCase):
         self.assertEqual(call.key, "Zoë 25%")
         self.assertEqual(self.ask("quote.price", {"sku": "A-1", "quantity": 1}, Sallyport_Key="%ff")[0], 400)
 
+    def test_who_forgets_a_parameter_is_told_its_name(self):
+        line = {"sku": "A-1", "quantity": 1}
+        for operation, params, said in (
+                ("quote.price", {"sku": "A-1"}, "quantity is missing"),
+                ("quote.price", {"sku": 1, "quantity": 1}, "sku must be"),
+                ("quote.price", {"sku": "A-1", "quantity": True}, "quantity must be"),
+                ("quote.price", {"sku": "A-1", "quantity": 1001}, "from 1 to 1000"),
+                ("quote.price", [], "must be an object"),
+                ("order.place", {"lines": [line]}, "customer is missing"),
+                ("order.place", {"customer": "c-7", "lines": []}, "lines must be"),
+                ("order.place", {"customer": "c-7", "lines": [line, {"sku": "A-1"}]}, "quantity is missing"),
+                ("order.place", {"customer": "c-7", "lines": [7]}, "must be an object"),
+        ):
+            status, kind, answer = self.ask(operation, params, Sallyport_Id="m-0")
+            self.assertEqual((status, kind, answer["type"]), (422, "application/problem+json", "bad-parameter"), params)
+            self.assertIn(said, answer["detail"])
+        self.assertEqual(self.sold(), {})
+
     def test_a_handler_that_fails_answers_500_and_lives(self):
-        self.assertEqual(self.ask("quote.price", {})[0], 500)
+        with sqlite3.connect(self.database) as database:
+            database.execute("DROP TABLE orders")
+        self.assertEqual(self.ask("order.place", self.ORDER, Sallyport_Id="m-1")[0], 500)
         self.assertEqual(self.ask("quote.price", {"sku": "A-1", "quantity": 1})[0], 200)
 
     def test_an_order_repeated_has_one_effect(self):
@@ -208,7 +266,7 @@ class HandlersTest(unittest.TestCase):
         self.assertFalse(os.path.exists(self.path))
 
     def test_a_second_one_on_the_same_socket_does_not_start(self):
-        program, line = start(os.path.join(SHOP, "handlers.py"), "--listen", "unix:" + self.path,
+        program, line = start(os.path.join(SHOP, "handlers.py"), "--listen", "http+unix://" + self.path,
                               "--database", self.database)
         _, said = program.communicate(timeout=10)
         self.assertEqual((line, program.returncode), ("", 1))

@@ -71,18 +71,16 @@ is_count() {
 
 # now_ms - prints a clock in milliseconds, for deadlines within one script.
 now_ms() {
-	local now=$EPOCHREALTIME
-	now=${now/[.,]/}
-	printf '%s\n' $((now / 1000))
+	printf '%s\n' $((${EPOCHREALTIME/[.,]/} / 1000))
 }
 
 # wait_until SECONDS COMMAND... - runs COMMAND until it succeeds; fails when SECONDS have passed.
 wait_until() {
-	local end=$(($(now_ms) + $1 * 1000)) turn
+	local end=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000)) turn
 	shift
 	exec {turn}<> <(:)
 	until "$@"; do
-		if (($(now_ms) >= end)); then
+		if ((${EPOCHREALTIME/[.,]/} >= end)); then
 			exec {turn}<&-
 			return 1
 		fi

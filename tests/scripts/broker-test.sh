@@ -45,10 +45,10 @@ signal.pause()
 PYTHON
 wait_until 10 test -s "$work/taken"
 taken=$(<"$work/taken")
-check "a port that somebody else holds is told" says 'somebody else holds' \
+check "a port that somebody else holds is told" says "somebody else holds port $taken" \
 	"$repo/scripts/broker" up --dir "$work/third" --port "$taken"
 check 'and nothing is left' same '' "$(pgrep -f "$work/third" || true)"
-kill %1
+check 'no folder either' not test -e "$work/third"
 check 'nothing of all that made a folder' not test -e "$dir"
 
 # begun - has its Erlang machine been started?
@@ -58,6 +58,13 @@ begun() {
 check 'a start is interrupted' interrupt 20 begun "$repo/scripts/broker" up --dir "$work/third"
 check 'nothing of it runs' same '' "$(pgrep -f "$work/third" || true)"
 check 'nor its port mapper' not port_answers "$(cut -d' ' -f3 "$work/third/server/ports")"
+check 'told in sentences, none of them of bash' not grep -nE ': line [0-9]+: ' "$work/interrupted"
+read -r third_ports <"$work/third/server/ports"
+echo "${third_ports% *} $taken" >"$work/third/server/ports"
+check "one of its own ports that somebody else holds is told" says "somebody else holds port $taken" \
+	"$repo/scripts/broker" start --dir "$work/third"
+echo "$third_ports" >"$work/third/server/ports"
+kill %1
 check 'and it can be started then' "$repo/scripts/broker" start --dir "$work/third"
 check 'and ended' "$repo/scripts/broker" down --purge --dir "$work/third"
 

@@ -7,6 +7,11 @@ set -euo pipefail
 dir=$work/site
 other=$work/other
 
+# The site remembers its programs: from here on nobody tells it. A folder of another name, so that it is not the default.
+bin_was=$work/bin
+ln -s "$(realpath -- "${SALLYPORT_BIN:-$(dirname "${BASH_SOURCE[0]}")/../../build/release/bin}")" "$bin_was"
+unset SALLYPORT_BIN
+
 at_end() {
 	"$repo/scripts/dev" down --dir "$dir"
 	"$repo/scripts/dev" down --dir "$other"
@@ -43,6 +48,13 @@ has_orders() {
 # Called wrongly ---------------------------------------------------------------------------------------------------
 
 check 'no hosts is exit 2' exits 2 dev up --hosts 0
+check 'and said in a sentence' says '--hosts 0: must be a number from 1 to 50' dev up --hosts 0
+check 'so are handlers that are none' says 'dev: --handlers foo: must be http+unix:///PATH' dev up --handlers foo
+touch "$work/file"
+check 'a file for a folder is told' says "dev: $work/file is there and no folder" "$repo/scripts/dev" up --dir "$work/file"
+for odd in "$work/file/x" /proc/x; do
+	check "a folder that nobody can make is told: $odd" says "dev: cannot write into $odd" "$repo/scripts/dev" up --dir "$odd"
+done
 check 'a handler elsewhere is exit 2' exits 2 dev up --handlers http://192.0.2.1:80
 check 'a spare with the name of a host is exit 2' exits 2 dev up --spare web1
 check 'status of no site is exit 1' exits 1 dev status
@@ -76,17 +88,20 @@ begun() {
 	[[ -s $dir/broker/server/broker.pid ]]
 }
 check 'SIGINT to it alone ends it' interrupt 20 begun "$repo/scripts/dev" up --dir "$dir"
+check 'with sentences only, none of them of bash' not grep -nE ': line [0-9]+: ' "$work/interrupted"
 check 'and what it began' same '' "$(pgrep -f "$dir/" || true)"
 check 'and leaves nothing behind' not test -e "$dir"
 
 # Up ---------------------------------------------------------------------------------------------------------------
 
-"$repo/scripts/dev" up --dir "$other" --hosts 2 --nodes 2 >"$work/other.out" 2>&1 &
+SALLYPORT_BIN=$bin_was "$repo/scripts/dev" up --dir "$other" --hosts 2 --nodes 2 >"$work/other.out" 2>&1 &
 other_up=$!
-check 'a site gets up' dev up --spare floor
+check 'a site gets up' env SALLYPORT_BIN="$bin_was" "$repo/scripts/dev" up --spare floor --dir "$dir"
 check 'a larger one gets up beside it' wait "$other_up"
 check 'up again says so' says 'up already' dev up
 check 'up with other wishes is a no' exits 1 dev up --hosts 3
+check 'that names the way' says "scripts/dev down --dir $dir first" dev up --hosts 3
+check 'env: the programs are those it was upped with' same "$bin_was" "$(SALLYPORT_BIN='' value SALLYPORT_BIN)"
 check 'all parts are ready' same true "$(dev status --json | jq .ready)"
 check 'keys are for nobody else' same '' "$(find "$dir" -name '*.key' -perm /077)"
 
@@ -111,6 +126,7 @@ TABLE
 for part in BROKER AGENT NODE; do
 	check "env: the pid of $part is alive" kill -0 "$(value "SALLYPORT_PID_$part")"
 done
+check 'and started are they' test "$(realpath "/proc/$(value SALLYPORT_PID_AGENT)/exe")" -ef "$bin_was/webapp-agent"
 check 'the pid of the agent is the agent' same webapp-agent "$(<"/proc/$(value SALLYPORT_PID_AGENT)/comm")"
 check 'env of an unknown host is exit 2' exits 2 dev env web9
 
@@ -168,12 +184,20 @@ check 'and starts when it can' dev start agent
 
 check 'down' dev down
 check 'twice' dev down
+dev env >"$work/env.out" 2>"$work/env.err" && stopped=0 || stopped=$?
+check 'env of a site that is down is a no' same 1 "$stopped"
+check 'that says so' grep -q 'nothing of the site in' "$work/env.err"
+check 'with the lines that are true' grep -qx "SALLYPORT_WEB_SOCKET=$dir/web1/agent.sock" "$work/env.out"
+check 'and none of a page that is gone' not grep -q SALLYPORT_SHOP_URL "$work/env.out"
 check 'nothing of it runs' same '' "$(pgrep -f "$dir/" || true)"
-python3 "$repo/examples/shop/handlers.py" --listen "unix:$work/mine.sock" --database "$work/mine.db" 2>/dev/null &
-mine=$!
-check 'somebody answers elsewhere' wait_until 5 test -S "$work/mine.sock"
-check 'a site with own handlers and contract gets up' dev up --handlers "unix:$work/mine.sock" \
+check 'a site with own handlers and contract gets up' dev up --handlers "http+unix://$work/mine.sock" \
 	--contract "$repo/examples/shop/contract.yaml"
+mv "$work/output" "$work/said"
+check 'nobody answers there yet: that is told' grep -q "warning: nobody answers on http+unix://$work/mine.sock" "$work/said"
+python3 "$repo/examples/shop/handlers.py" --listen "http+unix://$work/mine.sock" --database "$work/mine.db" 2>/dev/null &
+mine=$!
+check 'somebody answers now' wait_until 5 test -S "$work/mine.sock"
+check 'nothing is told of it then' not says warning dev up
 check 'they are asked' is_answered
 check 'the shop is not started' not says handlers dev status
 kill "$mine"

@@ -2,6 +2,7 @@
 
 #include <amqp.h>
 #include <amqp_framing.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -306,39 +307,54 @@ static bool is_short_text(const amqp_field_value_t *v, size_t max_bytes, struct 
 	return true;
 }
 
-/* One row for each header that means something to us. */
-static enum err read_header(const amqp_table_entry_t *entry, struct message *out)
+/* Each header that means something to us. */
+static const struct header_row {
+	const char *name;
+	size_t at;        /* in struct message */
+	size_t max_bytes; /* of a text; 0: a whole number */
+} header_rows[] = {
+	{ "sent-us", offsetof(struct message, sent_unix_us), 0 },
+	{ "epoch", offsetof(struct message, epoch), 0 },
+	{ "seq", offsetof(struct message, seq), 0 },
+	{ "attempt", offsetof(struct message, attempt), 0 },
+	{ "expires-at", offsetof(struct message, expires_unix_ms), 0 },
+	{ "key", offsetof(struct message, key), MESSAGE_KEY_MAX_BYTES },
+	{ "traceparent", offsetof(struct message, traceparent), MESSAGE_TRACE_MAX_BYTES },
+	{ "contract", offsetof(struct message, contract), AMQP_TEXT_MAX_BYTES },
+};
+
+/* *given has a bit for each row that came already: one that comes twice could mean one thing here
+ * and another elsewhere. */
+static enum err read_header(
+	const amqp_table_entry_t *entry, unsigned *given, struct message *out)
 {
 	struct span name = from_bytes(entry->key);
 	const amqp_field_value_t *value = &entry->value;
-	bool fine = true;
 
 	if (span_starts(name, "x-"))
 		return ERR_OK;
 	if (value->kind == AMQP_FIELD_KIND_TABLE || value->kind == AMQP_FIELD_KIND_ARRAY)
 		return ERR_INPUT;
-	if (span_is(name, "sent-us"))
-		fine = is_integer(value, &out->sent_unix_us);
-	else if (span_is(name, "epoch"))
-		fine = is_integer(value, &out->epoch);
-	else if (span_is(name, "seq"))
-		fine = is_integer(value, &out->seq);
-	else if (span_is(name, "attempt"))
-		fine = is_integer(value, &out->attempt);
-	else if (span_is(name, "expires-at"))
-		fine = is_integer(value, &out->expires_unix_ms);
-	else if (span_is(name, "key"))
-		fine = is_short_text(value, MESSAGE_KEY_MAX_BYTES, &out->key);
-	else if (span_is(name, "traceparent"))
-		fine = is_short_text(value, MESSAGE_TRACE_MAX_BYTES, &out->traceparent);
-	else if (span_is(name, "contract"))
-		fine = is_short_text(value, AMQP_TEXT_MAX_BYTES, &out->contract);
-	return fine ? ERR_OK : ERR_INPUT;
+	for (size_t i = 0; i < ARRAY_COUNT(header_rows); i++) {
+		const struct header_row *row = &header_rows[i];
+		void *field = (char *)out + row->at;
+
+		if (!span_is(name, row->name))
+			continue;
+		bool fine = (*given & 1u << i) == 0 &&
+			    (row->max_bytes == 0 ? is_integer(value, field)
+						 : is_short_text(value, row->max_bytes, field));
+
+		*given |= 1u << i;
+		return fine ? ERR_OK : ERR_INPUT;
+	}
+	return ERR_OK;
 }
 
 static enum err read_properties(const amqp_basic_properties_t *p, struct message *out)
 {
 	amqp_flags_t has = p->_flags;
+	unsigned given = 0;
 
 	if ((has & AMQP_BASIC_MESSAGE_ID_FLAG) == 0 ||
 		id_parse(from_bytes(p->message_id), &out->id) != ERR_OK)
@@ -355,7 +371,7 @@ static enum err read_properties(const amqp_basic_properties_t *p, struct message
 	if ((has & AMQP_BASIC_EXPIRATION_FLAG) != 0 &&
 		text_parse_u64(from_bytes(p->expiration), &out->time_left_ms) != ERR_OK)
 		return ERR_INPUT;
-	if ((has & AMQP_BASIC_CONTENT_TYPE_FLAG) != 0 &&
+	if ((has & AMQP_BASIC_CONTENT_TYPE_FLAG) == 0 ||
 		message_content_parse(from_bytes(p->content_type), &out->content) != ERR_OK)
 		return ERR_INPUT;
 	if ((has & AMQP_BASIC_CONTENT_ENCODING_FLAG) != 0) {
@@ -368,7 +384,7 @@ static enum err read_properties(const amqp_basic_properties_t *p, struct message
 	if ((has & AMQP_BASIC_HEADERS_FLAG) == 0)
 		return ERR_OK;
 	for (int i = 0; i < p->headers.num_entries; i++) {
-		enum err err = read_header(&p->headers.entries[i], out);
+		enum err err = read_header(&p->headers.entries[i], &given, out);
 
 		if (err != ERR_OK)
 			return err;

@@ -807,17 +807,18 @@ static void put_fields(uint16_t flags)
 	wire_frame_end(&wire);
 }
 
-START_TEST(every_set_of_properties_is_read_and_only_the_id_must_be_there)
+START_TEST(every_set_of_properties_is_read_and_id_and_content_type_must_be_there)
 {
 	for (unsigned flags = 0; flags < 1 << 12; flags++) {
 		struct message m;
 
 		put_fields((uint16_t)(flags << 4));
 		uint16_t has = (uint16_t)(flags << 4);
-		bool has_id = (has & WIRE_HAS_MESSAGE_ID) != 0;
+		bool is_fine = (has & WIRE_HAS_MESSAGE_ID) != 0 &&
+			       (has & WIRE_HAS_CONTENT_TYPE) != 0;
 
-		ck_assert_int_eq(read_header(&m), has_id ? ERR_OK : ERR_INPUT);
-		if (!has_id)
+		ck_assert_int_eq(read_header(&m), is_fine ? ERR_OK : ERR_INPUT);
+		if (!is_fine)
 			continue;
 		ck_assert_str_eq(id_format(&m.id).at, some_id);
 		ck_assert_int_eq(m.has_correlation, (has & WIRE_HAS_CORRELATION) != 0);
@@ -829,8 +830,7 @@ START_TEST(every_set_of_properties_is_read_and_only_the_id_must_be_there)
 		ck_assert_int_eq(m.durability, (has & WIRE_HAS_DELIVERY_MODE) != 0
 						       ? MESSAGE_PERSISTENT
 						       : MESSAGE_TRANSIENT);
-		ck_assert_int_eq(m.content,
-			(has & WIRE_HAS_CONTENT_TYPE) != 0 ? MESSAGE_PROBLEM : MESSAGE_JSON);
+		ck_assert_int_eq(m.content, MESSAGE_PROBLEM);
 	}
 }
 END_TEST
@@ -844,7 +844,9 @@ START_TEST(no_encoding_but_the_seal_is_ours)
 		struct message m;
 
 		wire_clear(&wire);
-		wire_header_begin(&wire, 1, 2, WIRE_HAS_ENCODING | WIRE_HAS_MESSAGE_ID);
+		wire_header_begin(&wire, 1, 2,
+			WIRE_HAS_CONTENT_TYPE | WIRE_HAS_ENCODING | WIRE_HAS_MESSAGE_ID);
+		wire_shortstr(&wire, "application/json");
 		wire_shortstr(&wire, strange[i]);
 		wire_shortstr(&wire, some_id);
 		wire_frame_end(&wire);
@@ -901,14 +903,15 @@ static enum err read_with(uint16_t flag, const char *value)
 		uint16_t flag;
 		const char *usual;
 	} fields[] = {
-		{ WIRE_HAS_CONTENT_TYPE, NULL },
+		{ WIRE_HAS_CONTENT_TYPE, "application/json" },
 		{ WIRE_HAS_CORRELATION, NULL },
 		{ WIRE_HAS_EXPIRATION, NULL },
 		{ WIRE_HAS_MESSAGE_ID, some_id },
 	};
 
 	wire_clear(&wire);
-	wire_header_begin(&wire, 1, 0, (uint16_t)(WIRE_HAS_MESSAGE_ID | flag));
+	wire_header_begin(
+		&wire, 1, 0, (uint16_t)(WIRE_HAS_CONTENT_TYPE | WIRE_HAS_MESSAGE_ID | flag));
 	for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
 		if (fields[i].flag == flag)
 			wire_shortstr(&wire, value);
@@ -940,11 +943,13 @@ START_TEST(a_property_that_is_there_must_be_well_formed)
 }
 END_TEST
 
-/* Begins a header that holds an id and one table; headers_end() decodes it. */
+/* Begins a header that holds an id, a content type and one table; headers_end() decodes it. */
 static size_t headers_begin(void)
 {
 	wire_clear(&wire);
-	wire_header_begin(&wire, 1, 0, WIRE_HAS_HEADERS | WIRE_HAS_MESSAGE_ID);
+	wire_header_begin(
+		&wire, 1, 0, WIRE_HAS_CONTENT_TYPE | WIRE_HAS_HEADERS | WIRE_HAS_MESSAGE_ID);
+	wire_shortstr(&wire, "application/json");
 	return wire_from(&wire);
 }
 
@@ -1035,6 +1040,31 @@ START_TEST(our_headers_have_their_types_and_no_other)
 			ck_assert_msg((err == ERR_OK) == is_right, "%s as '%c': %s",
 				headers[h].name, *type, err_text(err));
 			ck_assert(err == ERR_OK || err == ERR_INPUT);
+		}
+	}
+}
+END_TEST
+
+START_TEST(a_header_of_ours_that_comes_twice_is_refused)
+{
+	static const struct {
+		const char *name;
+		char type;
+	} headers[] = { { "sent-us", 'l' }, { "epoch", 'l' }, { "seq", 'l' },
+		{ "attempt", 'l' }, { "expires-at", 'l' }, { "key", 'S' },
+		{ "traceparent", 'S' }, { "contract", 'S' } };
+
+	for (size_t first = 0; first < ARRAY_COUNT(headers); first++) {
+		for (size_t then = 0; then < ARRAY_COUNT(headers); then++) {
+			struct message m;
+			size_t from = headers_begin();
+
+			wire_shortstr(&wire, headers[first].name);
+			put_value(headers[first].type);
+			wire_shortstr(&wire, headers[then].name);
+			put_value(headers[then].type);
+			ck_assert_int_eq(
+				headers_end(from, &m), first == then ? ERR_INPUT : ERR_OK);
 		}
 	}
 }
@@ -1188,8 +1218,8 @@ START_TEST(a_table_that_lies_about_its_size_spoils_the_message)
 	for (size_t i = 0; i < ARRAY_COUNT(lies); i++) {
 		struct message m;
 
-		wire_clear(&wire);
-		wire_header_begin(&wire, 1, 0, WIRE_HAS_HEADERS | WIRE_HAS_MESSAGE_ID);
+		headers_begin();
+		wire.out.len -= 4; /* of an honest table */
 		wire_long(&wire, lies[i]);
 		wire_shortstr(&wire, some_id);
 		wire_frame_end(&wire);
@@ -1354,13 +1384,14 @@ int main(void)
 	tcase_add_test(methods, methods_without_fields_that_matter_are_known_by_their_kind);
 	tcase_add_test(methods, methods_that_no_client_meets_are_other);
 	tcase_add_test(methods, every_truncation_of_a_method_is_refused);
-	tcase_add_test(
-		properties, every_set_of_properties_is_read_and_only_the_id_must_be_there);
+	tcase_add_test(properties,
+		every_set_of_properties_is_read_and_id_and_content_type_must_be_there);
 	tcase_add_test(properties, no_encoding_but_the_seal_is_ours);
 	tcase_add_test(properties, every_truncation_of_the_properties_is_refused);
 	tcase_add_test(properties, a_header_of_another_class_is_no_content);
 	tcase_add_test(properties, a_property_that_is_there_must_be_well_formed);
 	tcase_add_test(properties, our_headers_have_their_types_and_no_other);
+	tcase_add_test(properties, a_header_of_ours_that_comes_twice_is_refused);
 	tcase_add_test(properties, numbers_below_zero_and_texts_too_long_are_refused);
 	tcase_add_test(properties, unknown_flat_headers_and_those_of_the_broker_are_skipped);
 	tcase_add_test(properties, tables_within_our_headers_are_refused);

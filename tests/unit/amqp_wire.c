@@ -275,8 +275,9 @@ void wire_put_header_of(struct wire *w, uint16_t channel, const char *id, const 
 	size_t behind = 1 + 1 + strlen(id) + 1 + strlen(user_id);
 
 	wire_header_begin(w, channel, body_bytes,
-		WIRE_HAS_HEADERS | WIRE_HAS_DELIVERY_MODE | WIRE_HAS_MESSAGE_ID |
-			WIRE_HAS_USER_ID);
+		WIRE_HAS_CONTENT_TYPE | WIRE_HAS_HEADERS | WIRE_HAS_DELIVERY_MODE |
+			WIRE_HAS_MESSAGE_ID | WIRE_HAS_USER_ID);
+	wire_shortstr(w, "application/json");
 	size_t headers = wire_from(w);
 
 	wire_shortstr(w, "pad");

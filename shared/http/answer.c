@@ -277,6 +277,8 @@ static enum answer_result read_chunks(struct answer *a, struct buf *in)
 		return finish(a, in, a->chunks.body_end);
 	case CHUNKS_TOO_LARGE:
 		return too_large(a);
+	case CHUNKS_TRAILER_TOO_LARGE:
+		return broken(a, "the trailer is too large");
 	case CHUNKS_BROKEN:
 		break;
 	}

@@ -97,7 +97,7 @@ static enum chunks_result read_trailer(struct chunks *c, const struct buf *in, b
 	enum chunks_result result = take_line(c, in, c->trailer_room, &line);
 
 	if (result != CHUNKS_WHOLE)
-		return result;
+		return result == CHUNKS_TOO_LARGE ? CHUNKS_TRAILER_TOO_LARGE : result;
 	c->trailer_room -= line.len + 1; /* there was a CR too, within the room */
 	c->seen = c->at;
 	*is_end = line.len == 0;

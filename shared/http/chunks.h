@@ -23,7 +23,8 @@ enum chunks_phase {
 enum chunks_result {
 	CHUNKS_MORE = 0, /* all was fine, and it is not whole yet */
 	CHUNKS_WHOLE,
-	CHUNKS_TOO_LARGE, /* body or trailer */
+	CHUNKS_TOO_LARGE, /* the body */
+	CHUNKS_TRAILER_TOO_LARGE,
 	CHUNKS_BROKEN,
 };
 

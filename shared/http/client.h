@@ -36,7 +36,7 @@ struct http_call {
 	 *   ERR_FATE      (part of) the request went out, the connection broke: fate unknown
 	 *   ERR_TIMEOUT   no whole answer before the deadline; was_sent tells if anything went out
 	 *   ERR_FULL      the answer is larger than max_answer_bytes: it was delivered
-	 *   ERR_PROTOCOL  what came back is no HTTP/1.1, or its head is too large
+	 *   ERR_PROTOCOL  what came back is no HTTP/1.1, or its head or trailer too large
 	 *   ERR_NOMEM     not delivered
 	 *   ERR_CANCEL    http_client_stop(); was_sent tells */
 	enum err status;

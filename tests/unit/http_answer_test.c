@@ -235,6 +235,9 @@ START_TEST(heads_and_trailers_have_a_limit)
 			ck_assert_int_eq(buf_status(&r.in), ERR_OK);
 		}
 		ck_assert_int_eq(r.result, ANSWER_BROKEN);
+		ck_assert_int_eq(r.a.err, ERR_PROTOCOL);
+		if (strstr(begins[i / 2], "\r\n0\r\n") != NULL)
+			ck_assert_str_eq(r.a.why, "the trailer is too large");
 		ck_assert_uint_le(r.in.len, HEAD_BYTES + CHUNKS_MAX_LINE_BYTES);
 		read_fini(&r);
 	}

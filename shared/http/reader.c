@@ -40,13 +40,25 @@ static bool has_control(struct span text)
 	return false;
 }
 
-/* Takes the next line, without its end, out of the input. */
-static enum reader_result take_line(
-	struct reader *r, const struct buf *in, struct span *line, struct problem *out)
+/* The end of the present line; NULL when it is not here yet. */
+static const char *find_lf(const struct reader *r, const struct buf *in)
 {
-	const char *lf = in->len == r->seen ? NULL
-					    : memchr(in->at + r->seen, '\n', in->len - r->seen);
+	if (in->len == r->seen)
+		return NULL;
+	return memchr(in->at + r->seen, '\n', in->len - r->seen);
+}
 
+/* The first byte behind the line that `lf` ends, or behind what is here of it. Limits are judged
+ * by this before the line is, so that a verdict does not depend on how the bytes are cut. */
+static size_t end_of(const struct buf *in, const char *lf)
+{
+	return lf == NULL ? in->len : (size_t)(lf - in->at) + 1;
+}
+
+/* Takes the line that `lf` ends, without its end, out of the input. */
+static enum reader_result take_line(struct reader *r, const struct buf *in, const char *lf,
+	struct span *line, struct problem *out)
+{
 	if (lf == NULL) {
 		r->seen = in->len;
 		return READER_MORE;
@@ -239,14 +251,13 @@ static enum reader_result end_head(struct reader *r, struct buf *in, struct prob
 static enum reader_result read_head(struct reader *r, struct buf *in, struct problem *out)
 {
 	struct span line;
-	enum reader_result result = take_line(r, in, &line, out);
-	size_t bytes = result == READER_MORE ? in->len : r->at;
+	const char *lf = find_lf(r, in);
 
-	if (result == READER_BAD)
-		return result;
-	if (bytes > r->limits.max_header_bytes)
+	if (end_of(in, lf) > r->limits.max_header_bytes)
 		return too_large(r, out);
-	if (result == READER_MORE)
+	enum reader_result result = take_line(r, in, lf, &line, out);
+
+	if (result != READER_WHOLE)
 		return result;
 	if (r->phase == READER_LINE) {
 		result = read_request_line(r, in, line, out);
@@ -280,17 +291,15 @@ static int hex_digit(char c)
 static enum reader_result read_size(struct reader *r, const struct buf *in, struct problem *out)
 {
 	struct span line;
-	size_t line_at = r->at;
-	enum reader_result result = take_line(r, in, &line, out);
-	size_t bytes = result == READER_MORE ? in->len - line_at : line.len;
+	const char *lf = find_lf(r, in);
 	size_t size = 0;
 	size_t digits = 0;
 
-	if (result == READER_BAD)
-		return result;
-	if (bytes > READER_MAX_CHUNK_LINE)
+	if (end_of(in, lf) - r->at > READER_MAX_CHUNK_LINE)
 		return malformed(out, "the line before a chunk is too long");
-	if (result == READER_MORE)
+	enum reader_result result = take_line(r, in, lf, &line, out);
+
+	if (result != READER_WHOLE)
 		return result;
 	while (digits < line.len && hex_digit(line.at[digits]) >= 0 &&
 		digits < READER_MAX_CHUNK_DIGITS)
@@ -341,15 +350,14 @@ static enum reader_result read_trailer(
 	struct span line;
 	struct span name;
 	struct span value;
-	size_t line_at = r->at;
-	enum reader_result result = take_line(r, in, &line, out);
-	size_t bytes = result == READER_MORE ? in->len - line_at : r->at - line_at;
+	const char *lf = find_lf(r, in);
+	size_t bytes = end_of(in, lf) - r->at;
 
-	if (result == READER_BAD)
-		return result;
 	if (bytes > r->limits.max_header_bytes - r->trailer_bytes)
 		return bad(out, PROBLEM_HEADERS_TOO_LARGE, NULL);
-	if (result == READER_MORE)
+	enum reader_result result = take_line(r, in, lf, &line, out);
+
+	if (result != READER_WHOLE)
 		return result;
 	r->trailer_bytes += bytes;
 	if (line.len > 0)
@@ -471,17 +479,32 @@ bool reader_query(
 	return false;
 }
 
+static bool is_named(struct span line, const char *name)
+{
+	size_t len = strlen(name);
+
+	return line.len > len && line.at[len] == ':' && strncasecmp(line.at, name, len) == 0;
+}
+
+size_t reader_header_count(const struct reader *r, const struct buf *in, const char *name)
+{
+	struct span line;
+	size_t count = 0;
+
+	for (size_t at = r->headers_at; (line = next_line(in, &at)).len > 0;)
+		count += is_named(line, name) ? 1 : 0;
+	return count;
+}
+
 bool reader_header(
 	const struct reader *r, const struct buf *in, const char *name, struct span *out)
 {
-	size_t len = strlen(name);
 	struct span line;
 
 	for (size_t at = r->headers_at; (line = next_line(in, &at)).len > 0;) {
-		if (line.len <= len || line.at[len] != ':' ||
-			strncasecmp(line.at, name, len) != 0)
+		if (!is_named(line, name))
 			continue;
-		*out = text_trim(span_after(line, len + 1));
+		*out = text_trim(span_after(line, strlen(name) + 1));
 		return true;
 	}
 	*out = (struct span){ 0 };

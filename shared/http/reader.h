@@ -20,7 +20,7 @@
 
 enum {
 	READER_MAX_PARAMS = 16,       /* parameters of a query */
-	READER_MAX_CHUNK_LINE = 256,  /* bytes of a chunk's size and extensions */
+	READER_MAX_CHUNK_LINE = 256,  /* bytes of a chunk's size, extensions and CR LF */
 	READER_MAX_CHUNK_DIGITS = 15, /* of its size, leading zeros included */
 };
 
@@ -102,5 +102,6 @@ bool reader_query(
 	const struct reader *r, const struct buf *in, const char *name, struct span *out);
 bool reader_header(
 	const struct reader *r, const struct buf *in, const char *name, struct span *out);
+size_t reader_header_count(const struct reader *r, const struct buf *in, const char *name);
 
 #endif

@@ -411,6 +411,14 @@ START_TEST(a_head_may_be_as_large_as_its_limit)
 					piece),
 				READER_BAD);
 			ck_assert_int_eq(problem.type, cases[i].type);
+			/* Whatever else is wrong with its last line. */
+			begin(PEER_UNIX);
+			ck_assert_int_eq(
+				feed_pieces(make_head(text, sizeof(text), cases[i].before, "\n",
+						    MAX_HEADER + 2),
+					piece),
+				READER_BAD);
+			ck_assert_int_eq(problem.type, cases[i].type);
 			/* Nobody waits for the end of what is too large already. */
 			begin(PEER_UNIX);
 			ck_assert_int_eq(
@@ -443,6 +451,47 @@ START_TEST(lines_around_chunks_are_limited)
 	ck_assert_int_eq(
 		feed(make_head(text, sizeof(text), "X: ", "", MAX_HEADER + 1)), READER_BAD);
 	ck_assert_int_eq(problem.type, PROBLEM_HEADERS_TOO_LARGE);
+}
+END_TEST
+
+START_TEST(a_limit_means_the_same_however_the_bytes_are_cut)
+{
+	char text[4 * MAX_HEADER];
+
+	for (size_t piece = 1; piece <= READER_MAX_CHUNK_LINE + 1; piece++) {
+		begin(PEER_UNIX);
+		ck_assert_int_eq(feed(LITERAL(POST_CHUNKED)), READER_MORE);
+		ck_assert_int_eq(feed_pieces(make_head(text, sizeof(text), "1;", "\r\n",
+						     READER_MAX_CHUNK_LINE),
+					 piece),
+			READER_MORE);
+		begin(PEER_UNIX);
+		ck_assert_int_eq(feed(LITERAL(POST_CHUNKED)), READER_MORE);
+		ck_assert_int_eq(feed_pieces(make_head(text, sizeof(text), "1;", "\r\n",
+						     READER_MAX_CHUNK_LINE + 1),
+					 piece),
+			READER_BAD);
+	}
+	for (size_t piece = 1; piece <= MAX_HEADER + 2; piece++) {
+		begin(PEER_UNIX);
+		ck_assert_int_eq(feed(LITERAL(POST_CHUNKED "0\r\n")), READER_MORE);
+		ck_assert_int_eq(
+			feed_pieces(make_head(text, sizeof(text), "X: ", "\n", MAX_HEADER + 2),
+				piece),
+			READER_BAD);
+		ck_assert_int_eq(problem.type, PROBLEM_HEADERS_TOO_LARGE);
+	}
+}
+END_TEST
+
+START_TEST(headers_are_counted_by_their_name)
+{
+	ck_assert_int_eq(feed(LITERAL("GET / HTTP/1.1\r\n" HOST "A: 1\r\nB: 1\r\na:\r\n"
+				      "Aa: 1\r\n\r\n")),
+		READER_WHOLE);
+	ck_assert_uint_eq(reader_header_count(&reader, &in, "a"), 2);
+	ck_assert_uint_eq(reader_header_count(&reader, &in, "B"), 1);
+	ck_assert_uint_eq(reader_header_count(&reader, &in, "C"), 0);
 }
 END_TEST
 
@@ -546,6 +595,8 @@ int main(void)
 	tcase_add_test(tc, on_the_loopback_port_only_our_own_names_are_answered);
 	tcase_add_test(tc, a_head_may_be_as_large_as_its_limit);
 	tcase_add_test(tc, lines_around_chunks_are_limited);
+	tcase_add_test(tc, a_limit_means_the_same_however_the_bytes_are_cut);
+	tcase_add_test(tc, headers_are_counted_by_their_name);
 	tcase_add_test(tc, a_body_may_be_as_large_as_its_limit);
 	tcase_add_test(tc, mutated_requests_come_out_the_same_in_pieces_of_any_size);
 	suite_add_tcase(suite, tc);

@@ -298,6 +298,13 @@ static void on_request(void *arg, struct http_request *rq)
 	api_answer(arg, rq);
 }
 
+static bool wants_body(void *arg, struct http_request *rq)
+{
+	(void)arg;
+	(void)rq;
+	return false; /* nothing here takes one */
+}
+
 /* ---- the way up ---- */
 
 static enum err open_handlers(struct node_daemon *n)
@@ -330,6 +337,7 @@ static enum err open_server(struct node_daemon *n)
 	struct http_server_config config = site_api_config(n->site, &n->config->site);
 
 	config.on_request = on_request;
+	config.wants_body = wants_body;
 	config.arg = n;
 	return http_server_start(&n->loop, &config, &n->server);
 }

@@ -160,6 +160,11 @@ static void on_request(void *arg, struct http_request *rq)
 	api_answer(arg, rq);
 }
 
+static bool wants_body(void *arg, struct http_request *rq)
+{
+	return api_wants_body(arg, rq);
+}
+
 /* ---- the way up ---- */
 
 static enum err start_border(struct agent *a)
@@ -204,6 +209,7 @@ static enum err start_server(struct agent *a)
 	struct http_server_config config = site_api_config(a->site, &a->config->site);
 
 	config.on_request = on_request;
+	config.wants_body = wants_body;
 	config.arg = a;
 	return http_server_start(&a->loop, &config, &a->server);
 }

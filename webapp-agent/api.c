@@ -8,6 +8,7 @@
 enum { STATUS_MAX_BYTES = 1024 * 1024 };
 
 typedef void (*route_fn)(struct agent *a, struct http_request *rq, struct span rest);
+typedef bool (*wants_fn)(struct agent *a, struct http_request *rq, struct span rest);
 
 static void post_call(struct agent *a, struct http_request *rq, struct span op)
 {
@@ -17,6 +18,16 @@ static void post_call(struct agent *a, struct http_request *rq, struct span op)
 static void post_send(struct agent *a, struct http_request *rq, struct span op)
 {
 	desk_send(&a->desk, rq, op);
+}
+
+static bool wants_call(struct agent *a, struct http_request *rq, struct span op)
+{
+	return desk_wants_body(&a->desk, rq, op, CONTRACT_CALL);
+}
+
+static bool wants_send(struct agent *a, struct http_request *rq, struct span op)
+{
+	return desk_wants_body(&a->desk, rq, op, CONTRACT_SEND);
 }
 
 static void write_desk(const struct desk *d, struct json_writer *w)
@@ -93,10 +104,11 @@ static const struct route {
 	enum http_method method;
 	route_fn fn;
 	const char *right;
+	wants_fn wants_body; /* NULL: it never does */
 } routes[] = {
-	{ "/v1/call/", HTTP_POST, post_call, "POST /v1/call/{operation}" },
-	{ "/v1/send/", HTTP_POST, post_send, "POST /v1/send/{operation}" },
-	{ "/v1/status", HTTP_GET, get_status, "GET /v1/status" },
+	{ "/v1/call/", HTTP_POST, post_call, "POST /v1/call/{operation}", wants_call },
+	{ "/v1/send/", HTTP_POST, post_send, "POST /v1/send/{operation}", wants_send },
+	{ "/v1/status", HTTP_GET, get_status, "GET /v1/status", NULL },
 };
 
 static void refuse_method(struct agent *a, struct http_request *rq, const struct route *r)
@@ -119,28 +131,44 @@ static enum probes_state probes_state(const struct agent *a)
 	return border_is_ready(&a->border) ? PROBES_READY : PROBES_NOT_READY;
 }
 
-void api_answer(struct agent *a, struct http_request *rq)
+/* The route that a request asks for, whatever its method; NULL: none. */
+static const struct route *find_route(struct http_request *rq)
 {
 	struct span path = http_request_path(rq);
 	bool is_loopback = http_request_peer(rq)->kind == PEER_LOOPBACK;
 
-	if (probes_answer(rq, probes_state(a), "no link to the border", &a->metrics))
-		return;
 	for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
 		const struct route *r = &routes[i];
 
-		if (!fits(r, path) || (is_loopback && r->fn != get_status))
-			continue;
-		if (http_request_method(rq) != r->method)
-			refuse_method(a, rq, r);
-		else
-			r->fn(a, rq, span_after(path, strlen(r->path)));
-		return;
+		if (fits(r, path) && (!is_loopback || r->fn == get_status))
+			return r;
 	}
-	desk_refuse(&a->desk, rq, PROBLEM_NOT_FOUND,
-		"there are /v1/call/{operation}, /v1/send/{operation}, /v1/status, /livez, "
-		"/readyz, "
-		"/metrics");
+	return NULL;
+}
+
+void api_answer(struct agent *a, struct http_request *rq)
+{
+	const struct route *r = find_route(rq);
+
+	if (probes_answer(rq, probes_state(a), "no link to the border", &a->metrics))
+		return;
+	if (r == NULL)
+		desk_refuse(&a->desk, rq, PROBLEM_NOT_FOUND,
+			"there are /v1/call/{operation}, /v1/send/{operation}, /v1/status, "
+			"/livez, /readyz, /metrics");
+	else if (http_request_method(rq) != r->method)
+		refuse_method(a, rq, r);
+	else
+		r->fn(a, rq, span_after(http_request_path(rq), strlen(r->path)));
+}
+
+bool api_wants_body(struct agent *a, struct http_request *rq)
+{
+	const struct route *r = find_route(rq);
+
+	if (r == NULL || http_request_method(rq) != r->method || r->wants_body == NULL)
+		return false;
+	return r->wants_body(a, rq, span_after(http_request_path(rq), strlen(r->path)));
 }
 
 static double read_ready(void *arg)

@@ -9,6 +9,9 @@
 /* Takes rq over and answers it, now or later. */
 void api_answer(struct agent *a, struct http_request *rq);
 
+/* Whether rq, whose head is here, could come to anything with its body: an http_wants_fn's. */
+bool api_wants_body(struct agent *a, struct http_request *rq);
+
 /* Registers everything that the agent counts. */
 void api_register_metrics(struct agent *a);
 

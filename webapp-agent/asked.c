@@ -63,12 +63,30 @@ static bool is_visible_ascii(struct span text)
 	return true;
 }
 
+/* Of two that differ, another reader of the same request might take the other one. */
+static bool check_given_once(const struct http_request *rq, struct asked_wrongly *no)
+{
+	static const char *const names[] = { "Deadline-Ms", "Idempotency-Key" };
+
+	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+		size_t count = http_request_header_count(rq, names[i]);
+
+		if (count > 1)
+			return wrong(no, PROBLEM_BAD_REQUEST,
+				"the header %s is there %zu times; once at most", names[i],
+				count);
+	}
+	return true;
+}
+
 static bool check_headers(
 	const struct http_request *rq, struct asked *out, struct asked_wrongly *no)
 {
 	struct span text;
 	uint64_t asked_ms;
 
+	if (!check_given_once(rq, no))
+		return false;
 	out->deadline_ms = out->op->deadline_ms;
 	if (http_request_header(rq, "Deadline-Ms", &text)) {
 		if (text_parse_u64(text, &asked_ms) != ERR_OK || asked_ms == 0)
@@ -85,9 +103,10 @@ static bool check_headers(
 				ERRAND_KEY_MAX_BYTES);
 		out->key = text;
 	}
-	/* A malformed trace context is ignored, as W3C Trace Context asks. */
-	if (http_request_header(rq, "traceparent", &text) && text.len == TRACEPARENT_BYTES &&
-		is_visible_ascii(text))
+	/* A malformed trace context is ignored, as W3C Trace Context asks; so are two of them. */
+	if (http_request_header_count(rq, "traceparent") == 1 &&
+		http_request_header(rq, "traceparent", &text) &&
+		text.len == TRACEPARENT_BYTES && is_visible_ascii(text))
 		out->traceparent = text;
 	return true;
 }
@@ -152,7 +171,8 @@ static bool check_body(
 		return refuse_body(no, err, out->body.len, &failure);
 	bool fine = json_top_is_object(&doc)
 			    ? check_order_key(&doc, out, no)
-			    : violates(no, NULL, "type", "the parameters are a JSON object");
+			    : violates(no, NULL, "type",
+				      "the body must be a JSON object: the parameters");
 
 	json_close(&doc);
 	return fine;
@@ -176,10 +196,16 @@ static bool make_digest(struct asked *out, struct asked_wrongly *no)
 	return err == ERR_OK || wrong(no, PROBLEM_OVERLOADED, "%s", err_text(err));
 }
 
-bool asked_read(const struct asked_by *by, struct http_request *rq, struct span name,
+bool asked_read_head(const struct asked_by *by, struct http_request *rq, struct span name,
 	enum contract_kind kind, struct asked *out, struct asked_wrongly *no)
 {
 	*out = (struct asked){ 0 };
-	return check_operation(by, name, kind, out, no) && check_headers(rq, out, no) &&
-	       check_body(rq, out, no) && make_digest(out, no);
+	return check_operation(by, name, kind, out, no) && check_headers(rq, out, no);
+}
+
+bool asked_read(const struct asked_by *by, struct http_request *rq, struct span name,
+	enum contract_kind kind, struct asked *out, struct asked_wrongly *no)
+{
+	return asked_read_head(by, rq, name, kind, out, no) && check_body(rq, out, no) &&
+	       make_digest(out, no);
 }

@@ -35,13 +35,18 @@ struct asked {
 /* Why not. */
 struct asked_wrongly {
 	enum problem_type type;
-	const char *rule; /* of the contract, NULL: none; static storage */
-	char pointer[CONTRACT_MAX_NAME + 2];
+	const char *rule;                    /* of the contract, NULL: none; static storage */
+	char pointer[CONTRACT_MAX_NAME + 2]; /* to where the rule is broken; "": all of it */
 	char detail[512];
 };
 
 /* Returns: true with *out, or false with *no. */
 bool asked_read(const struct asked_by *by, struct http_request *rq, struct span name,
+	enum contract_kind kind, struct asked *out, struct asked_wrongly *no);
+
+/* The same of all but the body, which need not be here: out->body and what comes of it stay empty.
+ */
+bool asked_read_head(const struct asked_by *by, struct http_request *rq, struct span name,
 	enum contract_kind kind, struct asked *out, struct asked_wrongly *no);
 
 #endif

@@ -104,7 +104,7 @@ static void refuse_asked(
 	struct problem problem = {
 		.type = no->type,
 		.detail = span_of(no->detail),
-		.pointer = span_of(no->pointer),
+		.pointer = span_of(no->rule == NULL ? NULL : no->pointer),
 		.rule = span_of(no->rule),
 		.retry_after_ms = retry_after_ms(no->type),
 	};
@@ -114,10 +114,25 @@ static void refuse_asked(
 	http_request_answer_problem(rq, &problem);
 }
 
+static struct asked_by asked_by(const struct desk *d)
+{
+	return (struct asked_by){ .contract = d->contract, .host = d->config.host };
+}
+
+bool desk_wants_body(
+	const struct desk *d, struct http_request *rq, struct span op, enum contract_kind kind)
+{
+	struct asked_by by = asked_by(d);
+	struct asked asked;
+	struct asked_wrongly no;
+
+	return !d->is_closed && asked_read_head(&by, rq, op, kind, &asked, &no);
+}
+
 static bool check(struct desk *d, struct http_request *rq, struct span name,
 	enum contract_kind kind, struct asked *out)
 {
-	struct asked_by by = { .contract = d->contract, .host = d->config.host };
+	struct asked_by by = asked_by(d);
 	struct asked_wrongly no;
 
 	if (d->is_closed) {

@@ -52,6 +52,10 @@ void desk_fini(struct desk *d);
 void desk_call(struct desk *d, struct http_request *rq, struct span op);
 void desk_send(struct desk *d, struct http_request *rq, struct span op);
 
+/* Whether desk_call() or desk_send() would look at the body of rq, whose head is here. */
+bool desk_wants_body(
+	const struct desk *d, struct http_request *rq, struct span op, enum contract_kind kind);
+
 /* From the border. */
 void desk_reply(struct desk *d, const struct message *reply);
 

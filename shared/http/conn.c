@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -155,13 +156,34 @@ static void count_refusal(struct http_server_counters *counts, enum problem_type
 		counts->bad_request++;
 }
 
+enum { LIMIT_BYTES = 64 };
+
+/* A limit that was passed is told, so that nobody has to look it up. */
+static void tell_limit(
+	const struct head_limits *limits, struct problem *problem, char text[LIMIT_BYTES])
+{
+	bool is_body = problem->type == PROBLEM_PAYLOAD_TOO_LARGE;
+	size_t bytes = is_body ? limits->max_body_bytes : limits->max_header_bytes;
+	bool is_kib = bytes % KIB(1) == 0;
+
+	if (!is_body && problem->type != PROBLEM_HEADERS_TOO_LARGE &&
+		problem->type != PROBLEM_PATH_TOO_LONG)
+		return;
+	snprintf(text, LIMIT_BYTES, "%s at most %zu %s",
+		is_body ? "a body has" : "request line and headers have",
+		is_kib ? bytes / KIB(1) : bytes, is_kib ? "KiB" : "bytes");
+	problem->detail = span_of(text);
+}
+
 /* Its request is not whole, and never will be. */
-static void refuse(struct http_request *c, const struct problem *problem)
+static void refuse(struct http_request *c, struct problem *problem)
 {
 	struct buf bytes;
+	char limit[LIMIT_BYTES];
 
 	if (c->state != CONN_READING)
 		move(c, CONN_READING);
+	tell_limit(&c->room->limits, problem, limit);
 	count_refusal(&c->room->counters, problem->type);
 	buf_init(&bytes, HEAD_MAX_BYTES);
 	if (c->reader.is_head)
@@ -217,7 +239,7 @@ static void ask_owner(struct http_request *c)
 	struct conn_room *room = c->room;
 
 	move(c, CONN_ASKED);
-	c->is_last = !head_keeps_alive(&c->reader.head);
+	c->is_last = c->lacks_body || !head_keeps_alive(&c->reader.head);
 	c->on_gone = NULL;
 	c->allow = NULL;
 	room->counters.requests++;
@@ -228,12 +250,23 @@ static void ask_owner(struct http_request *c)
 	BUG_ON(c->state == CONN_ASKED && c->on_gone == NULL);
 }
 
+static bool is_body_wanted(struct http_request *c)
+{
+	return c->room->wants_body == NULL || c->room->wants_body(c->room->arg, c);
+}
+
 static void wait_for_more(struct http_request *c)
 {
 	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 
-	if (reader_owes_continue(&c->reader))
+	if (reader_owes_continue(&c->reader)) {
+		if (!is_body_wanted(c)) {
+			c->lacks_body = true;
+			ask_owner(c);
+			return;
+		}
 		send_bytes(c->fd, span_of(go_on));
+	}
 	arm(c);
 }
 
@@ -339,7 +372,7 @@ static void end_request(struct http_request *c)
 {
 	c->room->counters.answers++;
 	reader_next(&c->reader, &c->in);
-	if (c->is_last && c->in.len > 0) {
+	if (c->is_last && (c->in.len > 0 || c->lacks_body)) {
 		leave(c);
 		return;
 	}
@@ -478,6 +511,11 @@ bool http_request_query(const struct http_request *rq, const char *name, struct 
 bool http_request_header(const struct http_request *rq, const char *name, struct span *out)
 {
 	return reader_header(&rq->reader, &rq->in, name, out);
+}
+
+size_t http_request_header_count(const struct http_request *rq, const char *name)
+{
+	return reader_header_count(&rq->reader, &rq->in, name);
 }
 
 struct span http_request_body(const struct http_request *rq)

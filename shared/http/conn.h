@@ -23,6 +23,7 @@ struct conn_room {
 	uint64_t idle_timeout_ms;
 	uint64_t request_timeout_ms;
 	http_request_fn on_request;
+	http_wants_fn wants_body; /* may be NULL */
 	void *arg;
 	bool is_draining; /* every answer is the last one of its connection */
 	struct http_server_counters counters;
@@ -76,6 +77,7 @@ struct http_request {
 	/* of the present request */
 	bool is_in_callback;
 	bool is_last;         /* no further request on this connection */
+	bool lacks_body;      /* nobody wants it: what comes of it is let go by */
 	bool has_vanished;    /* the server's mark */
 	bool is_deaf;         /* sent more while ASKED: not looked at until the answer */
 	const char *allow;    /* see http_request_allow() */

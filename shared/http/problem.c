@@ -52,7 +52,8 @@ void problem_format(const struct problem *p, struct buf *out)
 	json_write_text_member(&w, "title", problem_title(p->type));
 	json_write_u64_member(&w, "status", problem_status(p->type));
 	write_if_any(&w, "detail", p->detail);
-	write_if_any(&w, "pointer", p->pointer);
+	if (p->pointer.at != NULL)
+		json_write_span_member(&w, "pointer", p->pointer);
 	write_if_any(&w, "rule", p->rule);
 	write_if_any(&w, "id", p->id);
 	if (p->retry_after_ms > 0)

@@ -47,11 +47,12 @@
 enum problem_type { PROBLEM_MAP(PROBLEM_ENUM) PROBLEM_TYPES };
 #undef PROBLEM_ENUM
 
-/* One error as the caller shall see it; what is empty (or 0) is left out. All borrowed. */
+/* One error as the caller shall see it; what is empty (or 0; of the pointer: NULL) is left
+ * out. All borrowed. */
 struct problem {
 	enum problem_type type;
 	struct span detail;      /* a sentence about this very case */
-	struct span pointer;     /* JSON pointer into the request's body */
+	struct span pointer;     /* JSON pointer into the request's body; "" is all of it */
 	struct span rule;        /* of the contract: which one was broken */
 	struct span id;          /* of the message concerned */
 	uint64_t retry_after_ms; /* waiting so long may help */

@@ -423,6 +423,7 @@ static enum err open_room(struct http_server *s)
 		.idle_timeout_ms = s->config.idle_timeout_ms,
 		.request_timeout_ms = s->config.request_timeout_ms,
 		.on_request = s->config.on_request,
+		.wants_body = s->config.wants_body,
 		.arg = s->config.arg,
 	};
 	return conn_room_init(&s->room);

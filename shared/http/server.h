@@ -31,6 +31,11 @@ enum http_method { HTTP_GET = 0, HTTP_POST, HTTP_PUT, HTTP_DELETE };
  * and never both happen. Inside, every function of this header may be called. */
 typedef void (*http_request_fn)(void *arg, struct http_request *rq);
 
+/* Asked about a client that sends its body only when it is told to ("Expect: 100-continue"): is the
+ * body wanted? All but the body can be looked at, and nothing may be answered here. After a no
+ * the request comes at once, as it is, and its owner must answer it without the body. */
+typedef bool (*http_wants_fn)(void *arg, struct http_request *rq);
+
 /* The end of a held request that nobody can be told about any more: ERR_LINK, the client has
  * closed its connection (both ways: who only has nothing more to send gets his answer);
  * ERR_CANCEL, the server stops. rq is already invalid: it is not passed. */
@@ -53,6 +58,7 @@ struct http_server_config {
 	size_t max_body_bytes;       /* 0: 256 KiB */
 	size_t max_header_bytes;     /* 0: 8 KiB. Request line and headers together */
 	http_request_fn on_request;
+	http_wants_fn wants_body; /* NULL: every body is */
 	void *arg;
 };
 
@@ -125,6 +131,9 @@ struct span http_request_path(const struct http_request *rq);
  * several. False when there is none; *out is then the empty span. */
 bool http_request_query(const struct http_request *rq, const char *name, struct span *out);
 bool http_request_header(const struct http_request *rq, const char *name, struct span *out);
+
+/* How many headers of that name there are. */
+size_t http_request_header_count(const struct http_request *rq, const char *name);
 
 /* Empty when there was none. */
 struct span http_request_body(const struct http_request *rq);

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -38,6 +39,38 @@ START_TEST(a_call_crosses_and_its_answer_comes_back)
 }
 END_TEST
 
+/* Posts a head that promises a body, and waits for the first answer to it. */
+static void must_expect(const char *path, const char *header, int status)
+{
+	char head[512];
+	char line[13] = { 0 };
+	char wanted[13];
+	int fd = must_http_connect(passage.web_socket);
+
+	must_format(head, sizeof head,
+		"POST %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n%s"
+		"Content-Length: 100000\r\n\r\n",
+		path, header);
+	ck_assert(http_write(fd, head, strlen(head)));
+	must_format(wanted, sizeof wanted, "HTTP/1.1 %d", status);
+	ck_assert_int_eq(recv(fd, line, sizeof line - 1, MSG_WAITALL), (int)sizeof line - 1);
+	ck_assert_str_eq(line, wanted);
+	close(fd);
+}
+
+START_TEST(a_body_is_asked_for_only_if_it_is_wanted)
+{
+	must_passage_start(&passage);
+	must_expect("/v1/call/quote.price", "", 100);
+	must_expect("/v1/send/order.place", "", 100);
+	must_expect("/v1/nope", "", 404);
+	must_expect("/v1/status", "", 405);
+	must_expect("/v1/call/no.such", "", 404);
+	must_expect("/v1/send/quote.price", "", 404);
+	must_expect("/v1/call/quote.price", "Deadline-Ms: 0\r\n", 400);
+}
+END_TEST
+
 START_TEST(what_the_web_app_asks_wrongly_never_crosses)
 {
 	static char large[220 * 1024];
@@ -57,6 +90,8 @@ START_TEST(what_the_web_app_asks_wrongly_never_crosses)
 	expect_problem(&answer, 400, "bad-request");
 	must_call(passage.web_socket, "quote.price", "[1]", &answer);
 	expect_problem(&answer, 422, "contract-violation");
+	expect_body_has(&answer, "the body must be a JSON object");
+	expect_body_has(&answer, "\"pointer\":\"\",\"rule\":\"type\"");
 	memset(large, ' ', sizeof large - 1);
 	large[0] = '{';
 	large[sizeof large - 2] = '}';
@@ -65,6 +100,14 @@ START_TEST(what_the_web_app_asks_wrongly_never_crosses)
 	ck_assert(http_ask(passage.web_socket, "POST", "/v1/call/quote.price",
 		"Deadline-Ms: soon\r\n", "{}", 5000, &answer));
 	expect_problem(&answer, 400, "bad-request");
+	ck_assert(http_ask(passage.web_socket, "POST", "/v1/call/quote.price",
+		"Deadline-Ms: 5000\r\nX: y\r\ndeadline-ms: 5000\r\n", "{}", 5000, &answer));
+	expect_problem(&answer, 400, "bad-request");
+	expect_body_has(&answer, "Deadline-Ms is there 2 times");
+	ck_assert(http_ask(passage.web_socket, "POST", "/v1/send/order.place",
+		"Idempotency-Key: a\r\nIdempotency-Key: b\r\n", "{}", 5000, &answer));
+	expect_problem(&answer, 400, "bad-request");
+	expect_body_has(&answer, "Idempotency-Key is there 2 times");
 	must_get(passage.web_socket, "/v1/nothing", &answer);
 	expect_problem(&answer, 404, "not-found");
 	must_get(passage.web_socket, "/v1/call/quote.price", &answer);
@@ -430,6 +473,7 @@ TCase *calls_case(void)
 
 	tcase_add_test(t, a_call_crosses_and_its_answer_comes_back);
 	tcase_add_test(t, what_the_web_app_asks_wrongly_never_crosses);
+	tcase_add_test(t, a_body_is_asked_for_only_if_it_is_wanted);
 	tcase_add_test(t, what_a_handler_does_wrong_has_a_name);
 	tcase_add_test(
 		t, a_call_without_a_handler_fails_by_name_and_works_again_when_it_is_back);

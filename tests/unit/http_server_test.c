@@ -193,6 +193,76 @@ START_TEST(a_body_comes_whole_in_whatever_pieces_it_was_sent)
 }
 END_TEST
 
+static unsigned wants_count;
+
+static bool wants_echo(void *arg, struct http_request *rq)
+{
+	struct span value;
+
+	(void)arg;
+	wants_count++;
+	ck_assert_int_eq(http_request_method(rq), HTTP_POST);
+	ck_assert(http_request_header(rq, "Expect", &value));
+	ck_assert_int_eq(http_request_peer(rq)->kind, PEER_UNIX);
+	return span_is(http_request_path(rq), "/echo");
+}
+
+static void on_wanted(void *arg, struct http_request *rq)
+{
+	(void)arg;
+	if (span_is(http_request_path(rq), "/echo"))
+		http_request_answer(rq,
+			&(struct http_answer){ .status = 200, .body = http_request_body(rq) });
+	else
+		http_request_answer_problem(rq, &(struct problem){ .type = PROBLEM_NOT_FOUND });
+}
+
+static void play_unwanted(struct stage *s)
+{
+	static const char *const heads[] = { "Content-Length: 5\r\n\r\n",
+		"Transfer-Encoding: chunked\r\n\r\n" };
+	static const char *const bodies[] = { "hello", "5\r\nhello\r\n0\r\n\r\n" };
+	char text[256];
+
+	for (size_t i = 0; i < ARRAY_COUNT(heads); i++) {
+		int fd = must_connect(s->path);
+
+		snprintf(text, sizeof(text),
+			"POST /echo HTTP/1.1\r\n" HOST "Expect: 100-continue\r\n%s", heads[i]);
+		must_send(fd, text);
+		struct reply r = must_reply(fd);
+
+		ck_assert_int_eq(r.status, 100);
+		reply_free(&r);
+		must_ask(fd, bodies[i], 200, "hello");
+		/* The answer comes at once, whether the body does or not. */
+		snprintf(text, sizeof(text),
+			"POST /nope HTTP/1.1\r\n" HOST "Expect: 100-continue\r\n%s", heads[i]);
+		must_send(fd, text);
+		must_get_problem(fd, 404, "not-found");
+		must_be_closed(fd);
+		close(fd);
+		fd = must_connect(s->path);
+		must_send(fd, text);
+		must_send_bytes(fd, bodies[i], strlen(bodies[i]) / 2);
+		must_get_problem(fd, 404, "not-found");
+		must_be_closed(fd);
+		close(fd);
+	}
+}
+
+START_TEST(a_body_that_nobody_wants_is_not_asked_for)
+{
+	wants_count = 0;
+	stage_serve(&st, (struct http_server_config){
+				 .on_request = on_wanted, .wants_body = wants_echo });
+	stage_play(&st, play_unwanted);
+	ck_assert_uint_eq(wants_count, 6);
+	ck_assert_uint_eq(counts()->requests, 6);
+	ck_assert_uint_eq(counts()->answers, 6);
+}
+END_TEST
+
 static void play_large(struct stage *s)
 {
 	enum { LARGE = 1024 * 1024 };
@@ -286,7 +356,7 @@ static const struct {
 };
 
 /* Exactly one answer, and then the end. */
-static void must_be_refused(int fd, int status, const char *type)
+static void must_be_refused_with(int fd, int status, const char *type, const char *limit)
 {
 	struct reply r = must_reply(fd);
 	char member[128];
@@ -297,8 +367,15 @@ static void must_be_refused(int fd, int status, const char *type)
 	ck_assert_int_eq(strstr(r.head, "\r\nAllow: ") != NULL, status == 405);
 	snprintf(member, sizeof(member), "\"type\":\"urn:sallyport:problem:%s\"", type);
 	ck_assert_ptr_nonnull(strstr(r.body, member));
+	if (limit != NULL)
+		ck_assert_msg(strstr(r.body, limit) != NULL, "no \"%s\": %s", limit, r.body);
 	reply_free(&r);
 	must_be_closed(fd);
+}
+
+static void must_be_refused(int fd, int status, const char *type)
+{
+	must_be_refused_with(fd, status, type, NULL);
 }
 
 static void play_bad(struct stage *s)
@@ -402,13 +479,15 @@ static void play_too_large(struct stage *s)
 		must_send(fd, heads[i].before);
 		must_send_bytes(fd, text, heads[i].len);
 		must_send(fd, heads[i].after);
-		must_be_refused(fd, heads[i].status, heads[i].type);
+		must_be_refused_with(fd, heads[i].status, heads[i].type,
+			"\"detail\":\"request line and headers have at most 1 KiB\"");
 		close(fd);
 	}
 	fd = must_connect(s->path);
 	must_send(fd, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 400000\r\n\r\n");
 	must_send_bytes(fd, text, 400000);
-	must_be_refused(fd, 413, "payload-too-large");
+	must_be_refused_with(
+		fd, 413, "payload-too-large", "\"detail\":\"a body has at most 1000 bytes\"");
 	close(fd);
 
 	/* A chunked body says its size only as it comes. */
@@ -1066,6 +1145,7 @@ int main(void)
 	tcase_add_test(tc, a_request_arrives_with_all_its_parts);
 	tcase_add_test(tc, a_connection_serves_many_requests);
 	tcase_add_test(tc, requests_sent_at_once_are_answered_in_order);
+	tcase_add_test(tc, a_body_that_nobody_wants_is_not_asked_for);
 	tcase_add_test(tc, a_body_comes_whole_in_whatever_pieces_it_was_sent);
 	tcase_add_test(tc, large_bodies_cross_both_ways);
 	tcase_add_test(tc, a_client_that_closed_its_sending_half_gets_its_answer);

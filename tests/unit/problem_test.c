@@ -41,6 +41,10 @@ START_TEST(only_what_is_known_is_said)
 		"\"title\":\"The contract does not allow these contents\",\"status\":422,"
 		"\"detail\":\"too many\",\"pointer\":\"/quantity\",\"rule\":\"maximum\","
 		"\"id\":\"i-1\",\"retry_after_ms\":250}\n");
+	ck_assert_str_eq(
+		text_of((struct problem){ .type = PROBLEM_NOT_FOUND, .pointer = span_of("") }),
+		"{\"type\":\"urn:sallyport:problem:not-found\","
+		"\"title\":\"There is nothing here\",\"status\":404,\"pointer\":\"\"}\n");
 }
 END_TEST
 

@@ -16,6 +16,7 @@ enum { EXIT_NO = 1, EXIT_USAGE = 2, SHOWN_BYTES = 1500, REPORT_BYTES = 3000 };
 struct broker e2e_broker;
 struct passage passage;
 unsigned e2e_kills = 5;
+bool e2e_shows_kills;
 
 static const char usage[] =
 	"usage: e2e [--kills N] [CASE]...\n"
@@ -23,7 +24,9 @@ static const char usage[] =
 	"named.\n"
 	"Cases: calls sends outages network refusals stopping hostile_clients hostile_broker "
 	"seal config reload\n"
-	"  --kills N  kill the broker so many times in a row under load (5)\n"
+	"  --kills N  kill the broker so many times in a row under load (5), and print what "
+	"each\n"
+	"             kill cost\n"
 	"What a failed test leaves behind is kept; its logs are shown.\n"
 	"Exit status: 0 all passed, 1 some did not, 2 called wrongly.\n";
 
@@ -123,6 +126,7 @@ static bool parse(int argc, char **argv)
 			number == 0 || number > 1000)
 			return false;
 		e2e_kills = (unsigned)number;
+		e2e_shows_kills = true;
 	}
 	for (int i = optind; i < argc; i++) {
 		if (!is_known(argv[i]))

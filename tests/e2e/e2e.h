@@ -6,6 +6,7 @@
 #define SALLYPORT_E2E_E2E_H
 
 #include <check.h>
+#include <stdbool.h>
 
 #include "broker.h"
 #include "passage.h"
@@ -19,6 +20,9 @@ extern struct passage passage;
 
 /* How often the broker is killed in a row under load. */
 extern unsigned e2e_kills;
+
+/* Somebody asked for so many and wants to see what each of them cost. */
+extern bool e2e_shows_kills;
 
 /* A case whose tests each have a passage. */
 TCase *e2e_case(const char *name, double timeout_s);

@@ -1,13 +1,26 @@
 /* outages_test.c - parts of the crossing go away and come back; nobody restarts the others. */
+#include <arpa/inet.h>
 #include <check.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "caller.h"
 #include "e2e.h"
 #include "must.h"
 
-enum { LOAD_THREADS = 4, LOAD_PAUSE_US = 5000, RSS_MAY_GROW_KIB = 2048, FDS_SLACK = 2 };
+enum {
+	LOAD_THREADS = 4,
+	LOAD_PAUSE_US = 5000,
+	RSS_MAY_GROW_KIB = 2048,
+	FDS_SLACK = 2,
+	RETURN_MS = 60000, /* until the broker listens again and calls cross */
+};
 
 static struct answer answer;
 
@@ -29,6 +42,132 @@ static struct footprint must_measure(void)
 		.node_fds = must_daemon_fds(&passage.node) -
 			    handler_connections(&passage.handler),
 	};
+}
+
+/* What one kill cost, seen by a thread beside the test: the script that starts the broker comes
+ * back later than the daemons do. */
+struct outage {
+	pthread_t witness;
+	uint64_t killed_at_us;
+	uint64_t listening_at_us; /* the broker's port is open again; 0 = not seen */
+	uint64_t answered_at_us;  /* a call crossed; 0 = none */
+};
+
+static bool broker_listens(void)
+{
+	struct sockaddr_in at = {
+		.sin_family = AF_INET,
+		.sin_port = htons(e2e_broker.port),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool is_open = fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof(at)) == 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return is_open;
+}
+
+static void *witness(void *arg)
+{
+	static struct answer seen;
+	struct outage *o = arg;
+	struct deadline d = deadline_in_ms(RETURN_MS);
+
+	while (!broker_listens()) {
+		if (deadline_has_passed(d))
+			return NULL;
+		must_pause();
+	}
+	o->listening_at_us = clock_mono_us();
+	while (!http_ask(passage.web_socket, "POST", "/v1/call/quote.short", NULL, "{}",
+		       RECOVER_MS, &seen) ||
+		seen.status != 200) {
+		if (deadline_has_passed(d))
+			return NULL;
+		must_pause();
+	}
+	o->answered_at_us = clock_mono_us();
+	return NULL;
+}
+
+static void show_footprint(const struct footprint *f)
+{
+	(void)printf("  agent %6llu KiB %3u fds   node %6llu KiB %3u fds\n",
+		(unsigned long long)f->agent_kib, f->agent_fds, (unsigned long long)f->node_kib,
+		f->node_fds);
+	(void)fflush(stdout);
+}
+
+static uint64_t reconnect_ms(const struct outage *o)
+{
+	return (o->answered_at_us - o->listening_at_us) / 1000;
+}
+
+static void show_kill(unsigned number, const struct outage *o, const struct footprint *f)
+{
+	if (!e2e_shows_kills)
+		return;
+	(void)printf("kill %4u: away %5llu ms, calls crossed %4llu ms later", number,
+		(unsigned long long)(o->listening_at_us - o->killed_at_us) / 1000,
+		(unsigned long long)reconnect_ms(o));
+	show_footprint(f);
+}
+
+static void show_before(const struct footprint *f)
+{
+	if (!e2e_shows_kills)
+		return;
+	(void)printf("%-52s", "before:");
+	show_footprint(f);
+}
+
+static void show_sum(
+	const char *what, const struct caller_sum *sum, unsigned good_status, const char *means)
+{
+	if (!e2e_shows_kills)
+		return;
+	(void)printf("%s: %llu, of these %llu %s; the others were told that it did not work\n",
+		what, (unsigned long long)sum->calls,
+		(unsigned long long)sum->by_status[good_status], means);
+	(void)fflush(stdout);
+}
+
+static long long grown(uint64_t before, uint64_t after)
+{
+	return (long long)after - (long long)before;
+}
+
+/* The first kill makes buffers that stay: growth is what comes after it. */
+static void show_end(
+	uint64_t slowest_ms, const struct footprint *first, const struct footprint *last)
+{
+	if (!e2e_shows_kills)
+		return;
+	(void)printf("%u kills: no daemon ended; calls crossed again %llu ms after the broker "
+		     "listened, at the latest\n",
+		e2e_kills, (unsigned long long)slowest_ms);
+	(void)printf("since the first kill: agent %+lld KiB %+lld fds, node %+lld KiB %+lld "
+		     "fds (at most %d KiB, %d fds)\n",
+		grown(first->agent_kib, last->agent_kib),
+		grown(first->agent_fds, last->agent_fds),
+		grown(first->node_kib, last->node_kib), grown(first->node_fds, last->node_fds),
+		RSS_MAY_GROW_KIB, FDS_SLACK);
+}
+
+static void must_kill_once(struct outage *o)
+{
+	*o = (struct outage){ .killed_at_us = clock_mono_us() };
+	must_broker_kill(&e2e_broker);
+	must_status_become(passage.web_socket, "\"ready\":false", 2000);
+	if (pthread_create(&o->witness, NULL, witness, o) != 0)
+		must_fail("a witness has no thread");
+	must_broker_start(&e2e_broker);
+	must_passage_recover(&passage, RECOVER_MS);
+	must_status_become(passage.web_socket, "\"ready\":true", RECOVER_MS);
+	must_status_become(passage.app_socket, "\"ready\":true", RECOVER_MS);
+	(void)pthread_join(o->witness, NULL);
+	ck_assert_uint_ne(o->answered_at_us, 0);
 }
 
 /* Descriptors are counted one after the other while connections come and go: a moment later it
@@ -120,26 +259,31 @@ START_TEST(a_broker_killed_again_and_again_under_load_costs_nothing_for_good)
 	static struct caller_sum sum;
 	struct footprint first = { 0 };
 	struct footprint last;
+	struct outage o;
+	uint64_t slowest_ms = 0;
 
 	must_passage_start(&passage);
 	must_caller_start(&calls, passage.web_socket, "/v1/call/quote.short", LOAD_THREADS, 0,
 		LOAD_PAUSE_US);
 	must_caller_start(
 		&sends, passage.web_socket, "/v1/send/note.leave", 1, 0, LOAD_PAUSE_US);
+	last = must_measure();
+	show_before(&last);
 	for (unsigned i = 0; i < e2e_kills; i++) {
-		must_broker_kill(&e2e_broker);
-		must_status_become(passage.web_socket, "\"ready\":false", 2000);
-		must_broker_start(&e2e_broker);
-		must_passage_recover(&passage, RECOVER_MS);
-		must_status_become(passage.web_socket, "\"ready\":true", RECOVER_MS);
-		must_status_become(passage.app_socket, "\"ready\":true", RECOVER_MS);
+		must_kill_once(&o);
 		ck_assert(daemon_runs(&passage.agent));
 		ck_assert(daemon_runs(&passage.node));
+		last = must_measure();
 		if (i == 0)
-			first = must_measure();
+			first = last;
+		if (reconnect_ms(&o) > slowest_ms)
+			slowest_ms = reconnect_ms(&o);
+		show_kill(i + 1, &o, &last);
 	}
 	last = must_hold_no_more_fds_than(&first);
+	show_end(slowest_ms, &first, &last);
 	caller_stop(&calls, &sum);
+	show_sum("calls", &sum, 200, "answered");
 	ck_assert_uint_eq(sum.strange, 0);
 	ck_assert_uint_eq(sum.broken, 0);
 	ck_assert_uint_gt(sum.fine, 0);
@@ -151,6 +295,7 @@ START_TEST(a_broker_killed_again_and_again_under_load_costs_nothing_for_good)
 	/* A quorum queue keeps what it confirmed: each of them reaches the handler. */
 	must_handler_distinct(
 		&passage.handler, "note.leave", (unsigned)sum.by_status[202], 10000);
+	show_sum("sends", &sum, 202, "accepted, each of which reached the handler");
 	if (!must_is_sanitized()) {
 		ck_assert_uint_le(last.agent_kib, first.agent_kib + RSS_MAY_GROW_KIB);
 		ck_assert_uint_le(last.node_kib, first.node_kib + RSS_MAY_GROW_KIB);

@@ -9,7 +9,7 @@ export TMPDIR=$work/tmp
 mkdir "$TMPDIR"
 
 demo() {
-	"$repo/scripts/demo" --calls 100 --sends 50 --rounds 1 "$@"
+	"$repo/scripts/demo" --calls 100 --sends 50 --rounds 3 "$@"
 }
 
 # figure FILTER
@@ -39,6 +39,12 @@ check 'errors have their names' grep -q 'deadline-exceeded' "$work/said"
 check 'and each of their lines is one' grep -qE '^   web.py: try again in [0-9]+ ms$' "$work/said"
 check 'the figures are of as many calls as asked for' figure '.calls == 100 and .sends == 50 and .errors == 0'
 check 'and of the floor beside them' figure '.floor.p50_us > 0 and .call.p50_us > 0 and .ratio_p50 > 0'
+verdict() {
+	jq -r 'if .ratio_p50 <= .ratio_p50_limit then "yes" else "no" end' "$work/figures.json"
+}
+check 'and of what is promised of them' figure '.ratio_p50_limit == 1.6'
+check 'whether it was kept is said beside the figures' grep -qE "^call: p50 [0-9.]+ .+ the floor \(at most 1\.6: $(verdict)\), p99" "$work/said"
+check 'and in the last line' grep -qE "^   call p50 [0-9]+ us, .* at most 1\.6: $(verdict)" <(tail -n 1 "$work/said")
 check 'nothing is left of it' same '' "$(ls "$TMPDIR")"
 
 # Interrupted ------------------------------------------------------------------------------------------------------

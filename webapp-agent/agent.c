@@ -79,6 +79,8 @@ static void on_border_change(void *arg)
 	log_info("event=border-%s", is_ready ? "ready" : "away");
 	if (is_ready)
 		life_tell_ready(&a->life);
+	else if (border_is_blocked(&a->border))
+		desk_blocked(&a->desk);
 }
 
 /* ---- SIGHUP ---- */

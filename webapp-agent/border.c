@@ -314,6 +314,12 @@ static enum err put(struct border *b, struct publisher *p, struct sender *sender
 	return err;
 }
 
+bool border_is_blocked(const struct border *b)
+{
+	return b->relief.serving != NULL &&
+	       b->relief.serving->link.publish.state == CONNECTION_BLOCKED;
+}
+
 enum err border_call(struct border *b, struct message *m)
 {
 	/* Not before replies can come: the caller would wait for nothing. */
@@ -328,8 +334,7 @@ enum err border_send(struct border *b, struct message *m, struct publish *req)
 {
 	struct border_shift *s = b->relief.serving == NULL ? NULL : serving(b);
 
-	if (s == NULL || !publisher_is_ready(&s->send) ||
-		s->shift.link.publish.state == CONNECTION_BLOCKED)
+	if (s == NULL || !publisher_is_ready(&s->send) || border_is_blocked(b))
 		return ERR_LINK;
 	return put(b, &s->send, &s->send_sender, m, req);
 }

@@ -121,6 +121,9 @@ static inline bool border_is_ready(const struct border *b)
 	return relief_is_ready(&b->relief);
 }
 
+/* The broker is in an alarm, and has told so. */
+bool border_is_blocked(const struct border *b);
+
 /* Seals and sends a call's request; its answer comes through on_reply, or not at all. Stamps m.
  * Returns: ERR_OK, ERR_LINK (not ready), ERR_FULL (the network does not keep up), ERR_NOMEM. */
 WARN_UNUSED enum err border_call(struct border *b, struct message *m);

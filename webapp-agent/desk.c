@@ -14,6 +14,9 @@ enum {
 	DETAIL_BYTES = 512,
 	RETRY_SOON_MS = 1000,
 	STATUS_ACCEPTED = 202,
+	/* A broker in an alarm stops reading at the first publish, and says so at once: what it
+	 * had read before is older than its answer takes, however busy it is. */
+	UNREAD_US = 1000 * 1000,
 };
 
 /* A send between publish and confirm. The errand may be gone before the confirm comes. */
@@ -274,6 +277,24 @@ void desk_reply(struct desk *d, const struct message *reply)
 	log_debug("msg=%s event=reply status=%u bytes=%zu", id_format(&e->id).at,
 		outcome.status, reply->body.len);
 	errand_done(e, &outcome);
+}
+
+void desk_blocked(struct desk *d)
+{
+	struct problem problem = {
+		.type = PROBLEM_BORDER_UNAVAILABLE,
+		.detail = span_of("the border takes no messages at present; whether the "
+				  "operation ran is unknown"),
+		.retry_after_ms = RETRY_SOON_MS,
+	};
+	uint64_t now_us = clock_mono_us();
+	uint64_t since_us = now_us > UNREAD_US ? now_us - UNREAD_US : 0;
+	unsigned count = errands_lapse_since(&d->errands, on_call_lapse, since_us, &problem);
+
+	d->counters.problems[problem.type] += count;
+	if (count > 0)
+		log_info("event=failed reason=%s calls=%u why=blocked",
+			problem_name(problem.type), count);
 }
 
 /* ---- sends ---- */

@@ -59,6 +59,11 @@ bool desk_wants_body(
 /* From the border. */
 void desk_reply(struct desk *d, const struct message *reply);
 
+/* The border takes no more. Of the calls under way those that went out just before end now: the
+ * broker has not read them. Those that have been under way for longer are with a node, and may
+ * be answered yet. */
+void desk_blocked(struct desk *d);
+
 /* Refuses new work from now on; what waits may still end well. */
 void desk_close(struct desk *d);
 

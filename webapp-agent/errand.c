@@ -351,6 +351,25 @@ void errand_drop(struct errand *e, const struct problem *problem)
 		forget(e);
 }
 
+unsigned errands_lapse_since(struct errands *all, void (*on_lapse)(struct errand *e),
+	uint64_t since_us, const struct problem *problem)
+{
+	struct errand *e;
+	struct errand *next;
+	unsigned count = 0;
+
+	RB_FOREACH_SAFE(e, errands_by_id, &all->by_id, next)
+	{
+		if (e->state != ERRAND_SENT || e->on_lapse != on_lapse ||
+			e->begun_us < since_us)
+			continue;
+		lapse(e, problem);
+		count++;
+	}
+	trim_kept(all); /* not before: it may forget `next` */
+	return count;
+}
+
 void errands_cancel(struct errands *all, const struct problem *problem)
 {
 	struct errand *e;

@@ -137,6 +137,10 @@ void errand_lapse(struct errand *e, const struct problem *problem);
  * nothing has left this host; one that had lapsed stays so. */
 void errand_drop(struct errand *e, const struct problem *problem);
 
+/* Lapses what is SENT with this on_lapse and has begun since then. Returns how many. */
+unsigned errands_lapse_since(struct errands *all, void (*on_lapse)(struct errand *e),
+	uint64_t since_us, const struct problem *problem);
+
 /* Lapses everything that is SENT. */
 void errands_cancel(struct errands *all, const struct problem *problem);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "caller.h"
 #include "e2e.h"
 #include "must.h"
@@ -163,6 +164,27 @@ START_TEST(a_blocked_border_is_named_and_nothing_accepted_is_lost)
 }
 END_TEST
 
+/* The first of them the broker has half in its hands when it stops reading. */
+START_TEST(calls_are_told_at_once_that_the_border_is_blocked)
+{
+	must_passage_start(&passage);
+	expect_crossing(&passage);
+	must_broker_block(&e2e_broker);
+	do {
+		uint64_t begun_us = clock_mono_us();
+
+		must_call(passage.web_socket, "quote.price", "{}", &answer);
+		ck_assert_uint_lt(
+			clock_mono_us() - begun_us, 2000 * 1000); /* its deadline: 5 s */
+	} while (answer.status == 200);
+	expect_problem(&answer, 503, "border-unavailable");
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 503, "border-unavailable");
+	must_broker_unblock(&e2e_broker);
+	must_passage_recover(&passage, RECOVER_MS);
+}
+END_TEST
+
 TCase *sends_case(void)
 {
 	TCase *t = e2e_case("sends", 60);
@@ -173,6 +195,7 @@ TCase *sends_case(void)
 	tcase_add_test(t, a_send_is_tried_again_until_the_handler_takes_it);
 	tcase_add_test(t, a_node_killed_at_work_is_asked_again_under_the_same_id);
 	tcase_add_test(t, a_repeated_send_under_one_key_is_one_message);
+	tcase_add_test(t, calls_are_told_at_once_that_the_border_is_blocked);
 	tcase_add_test(t, a_blocked_border_is_named_and_nothing_accepted_is_lost);
 	return t;
 }

@@ -59,6 +59,12 @@ static void on_lapse(struct errand *e)
 	errand_lapse(e, &problem);
 }
 
+/* Of errands of another kind. */
+static void on_other_lapse(struct errand *e)
+{
+	on_lapse(e);
+}
+
 static void on_impatient(struct errand *e, struct http_request *rq)
 {
 	struct problem problem = late();
@@ -1194,6 +1200,33 @@ START_TEST(at_the_end_all_who_wait_are_told_so)
 }
 END_TEST
 
+START_TEST(what_began_since_then_may_lapse_together)
+{
+	struct problem problem = away();
+	int fd[4];
+
+	fd[0] = must_ask_for("", "{}", ERRAND_NEW);
+	sent(seen.errand);
+	seen.errand->begun_us -= 1000; /* it began before */
+	uint64_t since_us = clock_mono_us();
+
+	fd[1] = must_ask_for("k", "{}", ERRAND_NEW);
+	sent(seen.errand);
+	fd[2] = must_ask_for("k", "{}", ERRAND_JOINED);
+	fd[3] = must_ask_for("", "{}", ERRAND_NEW);
+	errand_sent(seen.errand, 60000, on_other_lapse);
+	expect_counts(3, 4, 0);
+	ck_assert_uint_eq(errands_lapse_since(&all, on_lapse, since_us, &problem), 1);
+	expect_counts(2, 2, 1);
+	expect_problem(fd[1], 503, "border-unavailable", NULL);
+	expect_problem(fd[2], 503, "border-unavailable", NULL);
+	ck_assert(!has_answer(fd[0]) && !has_answer(fd[3]));
+	ck_assert_uint_eq(errands_lapse_since(&all, on_lapse, since_us, &problem), 0);
+	(void)must_ask_for("k", "{}", ERRAND_AGAIN);
+	errand_drop(seen.errand, &problem);
+}
+END_TEST
+
 /* Those that lapse push others out while the walk over all of them goes on. */
 START_TEST(the_end_may_push_out_what_is_kept)
 {
@@ -1431,6 +1464,7 @@ int main(void)
 	tcase_add_test(tc, an_outcome_too_large_to_keep_is_told_all_the_same);
 	tcase_add_test(tc, nothing_is_kept_where_nothing_may_be);
 	tcase_add_test(tc, at_the_end_all_who_wait_are_told_so);
+	tcase_add_test(tc, what_began_since_then_may_lapse_together);
 	tcase_add_test(tc, the_end_may_push_out_what_is_kept);
 	tcase_add_test(tc, whatever_happens_the_counts_are_right_and_everybody_is_answered);
 	suite_add_tcase(suite, tc);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """caller.py - a busy web app: calls an operation thirty times a second, whatever became of the calls before.
 
-usage: caller.py SOCKET
+usage: caller.py SOCKET [OPERATION BODY]
 
 A line for each call, as soon as it is answered: when it began (milliseconds since the epoch), how long it took
 (milliseconds), the status, and the name of the problem or "ok".
@@ -16,6 +16,7 @@ import threading
 import time
 
 PACE_SECONDS = 1 / 30
+OPERATION, BODY = sys.argv[2:4] or ("quote.price", '{"sku": "A-1", "quantity": 2}')
 AT_ONCE = 128       # more than a deadline's worth
 
 
@@ -32,7 +33,7 @@ class Local(http.client.HTTPConnection):
 
 def call(local):
     began = time.time()
-    local.request("POST", "/v1/call/quote.price", json.dumps({"sku": "A-1", "quantity": 2}))
+    local.request("POST", f"/v1/call/{OPERATION}", BODY)
     answer = local.getresponse()
     body = json.loads(answer.read())
     took = time.time() - began

@@ -29,6 +29,8 @@ void bench_pace(const struct bench_plan *plan, uint64_t start_us, uint64_t index
 
 bool bench_time_is_up(const struct bench_plan *plan, uint64_t start_us)
 {
+	if (plan->is_over != NULL && *plan->is_over != 0)
+		return true;
 	return plan->most_ms != 0 && clock_mono_us() - start_us >= plan->most_ms * 1000;
 }
 

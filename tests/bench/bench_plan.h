@@ -5,6 +5,7 @@
 #ifndef SALLYPORT_BENCH_PLAN_H
 #define SALLYPORT_BENCH_PLAN_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,6 +19,7 @@ struct bench_plan {
 	uint64_t pace_ms;   /* from one start to the next; 0 = back to back */
 	uint64_t most_ms;   /* ends after this long even if calls are left; 0 = never */
 	unsigned in_flight; /* requests under way at once, 1..BENCH_MAX_IN_FLIGHT */
+	const volatile sig_atomic_t *is_over; /* NULL, or: nothing more begins once it is set */
 };
 
 struct bench_result {

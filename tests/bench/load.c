@@ -36,7 +36,16 @@ static const char usage[] =
 	"  --pace-ms MS      from one start to the next, 0 = back to back (0)\n"
 	"  --seconds S       end after this long\n"
 	"  --json FILE       the figures as JSON too\n"
+	"SIGTERM and SIGINT end it in order, with its figures.\n"
 	"Exit status: 0 all answers were right, 1 some were not, 2 called wrongly.\n";
+
+static volatile sig_atomic_t is_over;
+
+static void on_signal(int signum)
+{
+	(void)signum;
+	is_over = 1;
+}
 
 static enum err parse(struct arguments *a, int argc, char **argv)
 {
@@ -57,7 +66,7 @@ static enum err parse(struct arguments *a, int argc, char **argv)
 		ARGUMENT_TEXT("json", &a->json),
 	};
 
-	*a = (struct arguments){ .plan = { .warmup = 200 } };
+	*a = (struct arguments){ .plan = { .warmup = 200, .is_over = &is_over } };
 	enum err err = arguments_parse(table, ARRAY_COUNT(table), usage, argc, argv);
 
 	a->kind = (enum kind)kind;
@@ -79,8 +88,8 @@ static enum err report_json(
 	figures_json(&json, a->kind == KIND_CALL ? "call" : "send", f);
 	buf_format(&json,
 		",\"requests\":%" PRIu64 ",\"errors\":%" PRIu64 ",\"broken\":%" PRIu64
-		",\"statuses\":{",
-		f->count, f->errors, l->broken);
+		",\"right_unix_ms\":%" PRIu64 ",\"statuses\":{",
+		f->count, f->errors, l->broken, l->right_unix_ms);
 	for (unsigned status = 0; status < LOAD_MAX_STATUS; status++) {
 		if (l->by_status[status] == 0)
 			continue;
@@ -142,6 +151,8 @@ int main(int argc, char **argv)
 
 	(void)setlocale(LC_CTYPE, "");
 	(void)sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
+	(void)sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_signal }, NULL);
+	(void)sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_signal }, NULL);
 	enum err err = parse(&arguments, argc, argv);
 
 	if (err != ERR_OK)

@@ -85,8 +85,10 @@ static void count_answer(struct run *r, const struct bench_http *h, uint64_t us)
 	hist_add(&r->result->hist, us);
 	if (h->status >= 0 && h->status < LOAD_MAX_STATUS)
 		l->by_status[h->status]++;
-	if (h->status == l->expected_status)
+	if (h->status == l->expected_status) {
+		l->right_unix_ms = clock_unix_ms();
 		return;
+	}
 	r->result->errors++;
 	(void)snprintf(what, sizeof what, "%d", h->status);
 	note_first_error(l, what, bench_http_body(h));

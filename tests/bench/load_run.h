@@ -18,6 +18,7 @@ struct load {
 	unsigned conn_count;
 	uint64_t by_status[LOAD_MAX_STATUS]; /* of measured requests, over all rounds */
 	uint64_t broken;                     /* connections that ended without an answer */
+	uint64_t right_unix_ms;              /* when the last expected answer came; 0 = never */
 	char first_error[512];               /* the first answer that was not expected */
 };
 

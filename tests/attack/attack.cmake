@@ -16,4 +16,6 @@ if(NOT SALLYPORT_SANITIZE)
 		set_tests_properties(attack/${test} PROPERTIES LABELS attack TIMEOUT 240
 			ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 	endforeach()
+	set_tests_properties(attack/verify PROPERTIES COST 65)
+	set_tests_properties(attack/watch PROPERTIES COST 40)
 endif()

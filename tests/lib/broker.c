@@ -15,7 +15,12 @@
 #include "base/text.h"
 #include "must.h"
 
-enum { COMMAND_MS = 90000, EXPRESSION_MAX = 2048, LIST_MAX = BROKER_CROSSINGS * 4 + 1 };
+enum {
+	COMMAND_MS = 90000,
+	EXPRESSION_MAX = 2048,
+	LIST_MAX = BROKER_CROSSINGS * 4 + 1,
+	CROSSINGS_MORE = 8, /* made at once when there are too few */
+};
 
 static const char *script(void)
 {
@@ -109,18 +114,18 @@ static void read_env(struct broker *b, const struct command_result *lines)
 	b->pid = (pid_t)must_number(number);
 }
 
-void must_broker_up(struct broker *b, const char *folder)
+/* Starts the broker if it does not run; there are `count` crossings more then. */
+static void must_make_crossings(struct broker *b, unsigned count)
 {
 	static struct command_result lines;
+	struct broker_crossings *c = b->crossings;
 	char hosts[LIST_MAX] = "";
 
-	*b = (struct broker){ 0 };
-	must_format(b->folder, sizeof b->folder, "%s/broker", folder);
-	start_guard(b);
-	for (unsigned i = 1; i <= BROKER_CROSSINGS; i++) {
+	for (unsigned i = 0; i < count && c->made < BROKER_CROSSINGS; i++) {
 		size_t len = strlen(hosts);
 
-		must_format(hosts + len, sizeof hosts - len, "%st%02u", len == 0 ? "" : ",", i);
+		must_format(hosts + len, sizeof hosts - len, "%st%02u", len == 0 ? "" : ",",
+			++c->made);
 	}
 	const char *argv[] = { script(), "up", "--dir", b->folder, "--hosts", hosts, "--nodes",
 		"app1,app2", NULL };
@@ -129,10 +134,18 @@ void must_broker_up(struct broker *b, const char *folder)
 	if (lines.exit_code != 0)
 		must_fail("the broker does not start: %s", lines.err);
 	read_env(b, &lines);
-	b->crossings_used = mmap(NULL, sizeof *b->crossings_used, PROT_READ | PROT_WRITE,
+}
+
+void must_broker_up(struct broker *b, const char *folder, unsigned crossings)
+{
+	*b = (struct broker){ 0 };
+	must_format(b->folder, sizeof b->folder, "%s/broker", folder);
+	start_guard(b);
+	b->crossings = mmap(NULL, sizeof *b->crossings, PROT_READ | PROT_WRITE,
 		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (b->crossings_used == MAP_FAILED)
+	if (b->crossings == MAP_FAILED)
 		must_fail("mmap: %s", strerror(errno));
+	must_make_crossings(b, crossings == 0 ? 1 : crossings);
 }
 
 void broker_down(struct broker *b)
@@ -141,18 +154,20 @@ void broker_down(struct broker *b)
 		return;
 	(void)close(b->guard_fd);
 	(void)waitpid(b->guard, NULL, 0);
-	if (b->crossings_used != NULL)
-		(void)munmap(b->crossings_used, sizeof *b->crossings_used);
+	if (b->crossings != NULL)
+		(void)munmap(b->crossings, sizeof *b->crossings);
 	*b = (struct broker){ 0 };
 }
 
 struct crossing_name must_take_crossing(struct broker *b)
 {
 	struct crossing_name name;
-	unsigned number = __atomic_add_fetch(b->crossings_used, 1, __ATOMIC_RELAXED);
+	unsigned number = ++b->crossings->used; /* tests run one after the other */
 
 	if (number > BROKER_CROSSINGS)
 		must_fail("more than %d tests took a crossing", BROKER_CROSSINGS);
+	if (number > b->crossings->made)
+		must_make_crossings(b, CROSSINGS_MORE);
 	must_format(name.at, sizeof name.at, "t%02u", number % 100);
 	return name;
 }

@@ -12,6 +12,12 @@
 
 enum { BROKER_CROSSINGS = 96, BROKER_PATH_MAX = 256 };
 
+/* A broker with many vhosts starts slowly: it gets no more of them than are used. */
+struct broker_crossings {
+	unsigned made;
+	unsigned used;
+};
+
 struct broker {
 	char folder[BROKER_PATH_MAX];
 	char ca[BROKER_PATH_MAX];
@@ -19,19 +25,21 @@ struct broker {
 	char seals[BROKER_PATH_MAX];        /* folder: HOST.seal, as app-node's seal.keys */
 	uint16_t port;                      /* on 127.0.0.1, the same after each start */
 	pid_t pid;                          /* of the server itself, 0 while it does not run */
-	unsigned *crossings_used;           /* shared with the processes of the tests */
+	struct broker_crossings *crossings; /* shared with the processes of the tests */
 	pid_t guard;   /* takes the broker down at the end, however this program ends */
 	int guard_fd;  /* closed: the guard begins */
 	pid_t starter; /* of must_broker_begin_start() */
 };
 
-/* Starts it in `folder`, with the crossings t01 … t96 and the nodes app1 and app2. */
-void must_broker_up(struct broker *b, const char *folder);
+/* Starts it in `folder`, with the nodes app1 and app2 and so many crossings, t01 and on: about as
+ * many as tests will take. Further ones are made when they are. */
+void must_broker_up(struct broker *b, const char *folder, unsigned crossings);
 
 /* Ends it and removes what it had. A zeroed broker is fine. */
 void broker_down(struct broker *b);
 
-/* The name of a crossing that no test has had before: "t07". */
+/* The name of a crossing that no test has had before: "t07". The broker runs. At most
+ * BROKER_CROSSINGS. */
 struct crossing_name {
 	char at[8];
 };

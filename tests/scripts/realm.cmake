@@ -1,7 +1,7 @@
 # The provisioning of a border, and the reader of its site file.
 if(NOT SALLYPORT_SANITIZE)
 	add_test(NAME scripts/realm COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/realm-test.sh)
-	set_tests_properties(scripts/realm PROPERTIES LABELS scripts TIMEOUT 600
+	set_tests_properties(scripts/realm PROPERTIES LABELS scripts TIMEOUT 600 COST 130
 		ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 endif()
 add_test(NAME scripts/yaml COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/yaml-test.sh)

@@ -10,11 +10,16 @@ if(NOT SALLYPORT_SANITIZE)
 	set_tests_properties(scripts/docs PROPERTIES LABELS scripts TIMEOUT 120
 		ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 endif()
+# What takes long begins first; the numbers are seconds, roughly.
+if(NOT SALLYPORT_SANITIZE)
+	set_tests_properties(scripts/ghosts PROPERTIES COST 45)
+	set_tests_properties(scripts/broker PROPERTIES COST 40)
+endif()
 if(NOT SALLYPORT_SANITIZE)
 	add_test(NAME scripts/demo COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/demo-test.sh)
-	set_tests_properties(scripts/demo PROPERTIES LABELS scripts TIMEOUT 240
+	set_tests_properties(scripts/demo PROPERTIES LABELS scripts TIMEOUT 240 COST 20
 		ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 endif()
 add_test(NAME scripts/dev COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/dev-test.sh)
-set_tests_properties(scripts/dev PROPERTIES LABELS scripts TIMEOUT 300
+set_tests_properties(scripts/dev PROPERTIES LABELS scripts TIMEOUT 300 COST 35
 	ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")

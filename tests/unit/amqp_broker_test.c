@@ -13,7 +13,12 @@
 #include "must.h"
 #include "unit.h"
 
-enum { NAME_ROOM = 64, PATH_ROOM = 320, SOON_MS = 20000 };
+enum {
+	NAME_ROOM = 64,
+	PATH_ROOM = 320,
+	SOON_MS = 20000,
+	CROSSINGS = 30, /* about as many as the tests take */
+};
 
 static struct broker broker;
 static struct world w;
@@ -926,7 +931,7 @@ int main(void)
 		links, a_link_that_loses_one_of_its_connections_is_not_ready_until_it_is_back);
 	tcase_add_test(links, a_link_with_names_too_long_is_refused);
 	must_make_folder(folder, sizeof(folder));
-	must_broker_up(&broker, folder);
+	must_broker_up(&broker, folder, CROSSINGS);
 	int status = unit_run(s);
 
 	broker_down(&broker);

@@ -514,6 +514,39 @@ static void check_operation(
 			show_duration(KEYED_WINDOW_MAX_MS).at);
 }
 
+/* `schedule` and `zone` of a task mean one thing together. */
+static void read_schedule(struct reader *r, const struct path *path, struct operation *op)
+{
+	const struct yaml_node *schedule = yaml_member(op->node, "schedule");
+	const struct yaml_node *zone = yaml_member(op->node, "zone");
+	struct path at_schedule = { path, span_of("schedule") };
+	struct path at_zone = { path, span_of("zone") };
+	struct schedule_why why;
+
+	if (op->kind != CONTRACT_TASK)
+		return;
+	if (schedule != NULL && schedule->kind == YAML_SCALAR && !yaml_is_null(schedule)) {
+		op->has_schedule = schedule_parse(schedule->text, &op->schedule, &why) ==
+				   ERR_OK;
+		if (!op->has_schedule)
+			COMPLAIN(r, &at_schedule, schedule, "%s", why.text);
+	}
+	if (zone == NULL || zone->kind != YAML_SCALAR || yaml_is_null(zone))
+		return;
+	if (schedule == NULL)
+		COMPLAIN_KEY(r, &at_zone, zone,
+			"means nothing without a schedule; remove it, or add one");
+	enum err err = zone_open(zone->text, &op->schedule.zone);
+
+	if (err == ERR_NOT_FOUND || err == ERR_INPUT)
+		COMPLAIN(r, &at_zone, zone,
+			"this machine knows no time zone \"%s\"; one is named like "
+			"Europe/Berlin or UTC",
+			text_show(zone->text).at);
+	else if (err != ERR_OK)
+		COMPLAIN(r, &at_zone, zone, "the time zone cannot be read: %s", err_text(err));
+}
+
 static void read_operation(struct reader *r, const struct path *path,
 	const struct yaml_node *node, struct operation *op)
 {
@@ -547,6 +580,7 @@ static void read_operation(struct reader *r, const struct path *path,
 		else if (field->read != NULL)
 			field->read(r, &here, n, op);
 	}
+	read_schedule(r, path, op);
 	if (r->report->count + r->report->dropped == before)
 		check_operation(r, path, op);
 }
@@ -832,6 +866,8 @@ enum err contract_load(const char *path, struct report *report, struct contract 
 
 void contract_free(struct contract *c)
 {
+	for (size_t i = 0; i < c->operation_count; i++)
+		schedule_free(&c->operations[i].schedule);
 	free(c->operations);
 	free(c->crossings);
 	free(c->patterns);

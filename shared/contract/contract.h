@@ -3,7 +3,8 @@
  * Read from contract.yaml once; afterwards read-only, so any thread may look things up. What
  * this room does not judge yet (params, results, quotas, collections, templates) is checked for
  * known keys and kept as nodes with their places.
- * Layer: contract. Uses: base, yaml. Never: uv, files other than the contract. */
+ * Layer: contract. Uses: base, yaml, schedule. Never: uv, files other than the contract and those
+ * of time zones. */
 #ifndef SALLYPORT_CONTRACT_CONTRACT_H
 #define SALLYPORT_CONTRACT_CONTRACT_H
 
@@ -15,6 +16,7 @@
 #include "base/macro.h"
 #include "base/report.h"
 #include "base/span.h"
+#include "contract/schedule.h"
 #include "contract/yaml.h"
 
 enum {
@@ -51,6 +53,8 @@ struct operation {
 	bool needs_subject;   /* a session token must come along */
 	bool is_canary;       /* nobody calls it; who does is an intruder */
 	struct contract_retry retry;
+	bool has_schedule;
+	struct schedule schedule;     /* of a task: when it is due */
 	const struct yaml_node *node; /* everything as it was written */
 };
 

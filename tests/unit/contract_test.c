@@ -141,7 +141,14 @@ START_TEST(everything_can_be_said_in_full)
 	ck_assert(must_find("debug.dump")->is_canary);
 	ck_assert_int_eq(must_find("product.show")->kind, CONTRACT_READ);
 	ck_assert_int_eq(must_find("order.status")->kind, CONTRACT_PUSH);
-	ck_assert_int_eq(must_find("report.nightly")->kind, CONTRACT_TASK);
+	const struct operation *nightly = must_find("report.nightly");
+	int64_t tick;
+
+	ck_assert_int_eq(nightly->kind, CONTRACT_TASK);
+	ck_assert(nightly->has_schedule && !must_find("debug.dump")->has_schedule);
+	/* 2024-07-01, 03:00 in Berlin */
+	ck_assert_int_eq(schedule_next(&nightly->schedule, 1719784800, &tick), ERR_OK);
+	ck_assert_int_eq(tick, 1719795600);
 	ck_assert_ptr_nonnull(yaml_member(contract.notify, "order_confirmation"));
 	ck_assert_uint_eq(contract.crossing_count, 2);
 	ck_assert_uint_eq(must_find("order.place")->deadline_ms, 30000);
@@ -248,6 +255,22 @@ static const struct {
 	{ "operations: {a.b: {kind: send, key: a/b}}",
 		"c:1:37: operations.a.b.key: \"a/b\" is not a name: 1 to 64 letters, digits, "
 		"\"-\", \"_\" and \".\"\n" },
+	{ "operations: {a.b: {kind: task, schedule: \"0 3 * *\"}}",
+		"c:1:42: operations.a.b.schedule: \"0 3 * *\" has not five fields: minute, "
+		"hour, day of the month, month, day of the week, for example \"0 3 * * *\"\n" },
+	{ "operations: {a.b: {kind: task, schedule: \"0 3 30 2 *\"}}",
+		"c:1:42: operations.a.b.schedule: \"0 3 30 2 *\" never comes due: these months "
+		"have no such day\n" },
+	{ "operations: {a.b: {kind: task, schedule: }}",
+		"c:1:42: operations.a.b.schedule: must be one value, for example a text\n" },
+	{ "operations: {a.b: {kind: task, schedule: \"@daily\", zone: Europe/Atlantis}}",
+		"c:1:58: operations.a.b.zone: this machine knows no time zone "
+		"\"Europe/Atlantis\"; one is named like Europe/Berlin or UTC\n" },
+	{ "operations: {a.b: {kind: task, zone: UTC}}",
+		"c:1:32: operations.a.b.zone: means nothing without a schedule; remove it, or "
+		"add one\n" },
+	{ "operations: {a.b: {kind: send, schedule: \"@daily\"}}",
+		"c:1:32: operations.a.b.schedule: means nothing on a send; remove it\n" },
 	{ "operations: {a.b: {kind: send, retry: {tries: 3}}}",
 		"c:1:40: operations.a.b.retry.tries: unknown key; here may stand: attempts, "
 		"first, "

@@ -4,6 +4,7 @@ unit_test(NAME message_envelope SOURCES message_envelope_test.c LIBS message)
 unit_test(NAME message_keyring SOURCES message_keyring_test.c LIBS message)
 unit_test(NAME message_replay SOURCES message_replay_test.c LIBS message)
 unit_test(NAME message_seal SOURCES message_seal_test.c LIBS message OpenSSL::Crypto)
+unit_test(NAME message_tick SOURCES message_tick_test.c LIBS message)
 
 add_test(NAME unit/seal_vectors
 	COMMAND ${CMAKE_CURRENT_LIST_DIR}/seal_vectors.py

@@ -37,6 +37,7 @@ static void write_desk(const struct desk *d, struct json_writer *w)
 	json_write_u64_member(w, "sent", d->counters.calls);
 	json_write_u64_member(w, "answered", d->counters.call_results);
 	json_write_u64_member(w, "late_replies", d->counters.late_replies);
+	json_write_u64_member(w, "foreign_replies", d->counters.foreign_replies);
 	json_write_u64_member(w, "p50_us", hist_quantile_us(&d->call_us, 0.5));
 	json_write_u64_member(w, "p99_us", hist_quantile_us(&d->call_us, 0.99));
 	json_write_object_end(w);
@@ -204,6 +205,9 @@ void api_register_metrics(struct agent *a)
 		&d->call_us);
 	metrics_counter(m, "sallyport_late_replies_total", "Replies that nobody waited for.",
 		NULL, &d->counters.late_replies);
+	metrics_counter(m, "sallyport_foreign_replies_total",
+		"Replies to another agent under this host's name.", NULL,
+		&d->counters.foreign_replies);
 	for (size_t i = 0; i < BORDER_REFUSALS; i++) {
 		const struct metrics_label labels[] = {
 			{ "reason", border_refusal_text((enum border_refusal)i) },

@@ -153,6 +153,7 @@ static bool find_errand(
 	struct desk *d, struct http_request *rq, const struct asked *asked, struct errand **out)
 {
 	struct errand_ask ask = {
+		.kind = asked->op->kind == CONTRACT_CALL ? ERRAND_CALL : ERRAND_SEND,
 		.key = asked->key,
 		.content = &asked->content,
 		.wait_ms = asked->op->kind == CONTRACT_CALL ? asked->deadline_ms : 0,
@@ -253,14 +254,40 @@ void desk_call(struct desk *d, struct http_request *rq, struct span op)
 	errand_sent(e, asked.deadline_ms, on_call_lapse);
 }
 
+/* A reply with nobody here to take it. Two agents under one name share one queue, and each gets
+ * half of the other's replies: calls of both end in 504, and only here it can be seen why. */
+static void drop_reply(struct desk *d, const struct id *asked)
+{
+	switch (errand_maker(&d->errands, asked)) {
+	case ERRAND_MADE_HERE:
+		d->counters.late_replies++;
+		log_info("msg=%s event=reply-late reason=nobody-waits", id_format(asked).at);
+		return;
+	case ERRAND_MADE_BEFORE:
+		d->counters.late_replies++;
+		log_info("msg=%s event=reply-late reason=asked-before-start",
+			id_format(asked).at);
+		return;
+	case ERRAND_MADE_ELSEWHERE:
+		d->counters.foreign_replies++;
+		if (quiet_may_log(&d->border->quiet, "reply-foreign"))
+			log_warn("msg=%s event=reply-foreign err=\"another agent runs under "
+				 "this "
+				 "host's name and we take each other's replies: stop it, or "
+				 "give it a "
+				 "host of its own\"",
+				id_format(asked).at);
+		return;
+	}
+}
+
 void desk_reply(struct desk *d, const struct message *reply)
 {
 	struct errand *e = errand_find(&d->errands, &reply->correlation);
 
-	if (e == NULL || (e->state != ERRAND_SENT && e->state != ERRAND_LAPSED)) {
-		d->counters.late_replies++;
-		log_info("msg=%s event=reply-late reason=nobody-waits",
-			id_format(&reply->correlation).at);
+	if (e == NULL || e->kind != ERRAND_CALL ||
+		(e->state != ERRAND_SENT && e->state != ERRAND_LAPSED)) {
+		drop_reply(d, &reply->correlation);
 		return;
 	}
 	struct reply_meaning meaning = reply_read(reply);

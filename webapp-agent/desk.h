@@ -24,6 +24,7 @@ struct desk_counters {
 	uint64_t calls;                   /* sent across */
 	uint64_t call_results;            /* answered with a result or the handler's problem */
 	uint64_t late_replies;            /* nobody waited any more */
+	uint64_t foreign_replies;         /* another process under our name had asked */
 	uint64_t sends;                   /* published */
 	uint64_t sends_accepted;          /* confirmed by the broker */
 	uint64_t problems[PROBLEM_TYPES]; /* answered by the agent itself, by type */

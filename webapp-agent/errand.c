@@ -174,7 +174,15 @@ static void on_timer(struct timer *timer)
 
 void errands_init(struct errands *all, struct loop *l, const struct errands_config *config)
 {
-	*all = (struct errands){ .loop = l, .config = *config };
+	struct id dice;
+
+	id_make(&dice, 0);
+	*all = (struct errands){
+		.loop = l,
+		.config = *config,
+		.mark = id_mark(&dice),
+		.begun_unix_ms = clock_unix_ms(),
+	};
 	RB_INIT(&all->by_id);
 	RB_INIT(&all->by_key);
 	list_init(&all->kept);
@@ -201,21 +209,23 @@ static struct errand *find_key(struct errands *all, struct span key)
 	return RB_FIND(errands_by_key, &all->by_key, &wanted);
 }
 
-static struct errand *make(struct errands *all, struct span key, const struct digest *content)
+static struct errand *make(struct errands *all, const struct errand_ask *ask)
 {
 	struct errand *e = calloc(1, sizeof(*e));
 
 	if (e == NULL)
 		return NULL;
 	e->all = all;
-	e->content = *content;
-	memcpy(e->key, key.at == NULL ? "" : key.at, key.len);
+	e->kind = ask->kind;
+	e->content = *ask->content;
+	memcpy(e->key, ask->key.at == NULL ? "" : ask->key.at, ask->key.len);
 	list_init(&e->waiters);
 	list_init(&e->kept);
 	buf_init(&e->body, SIZE_MAX);
 	timer_init(&e->timer, all->loop, on_timer);
 	id_make(&e->id, clock_unix_ms());
-	BUG_ON(RB_INSERT(errands_by_id, &all->by_id, e) != NULL); /* 74 random bits met again */
+	id_set_mark(&e->id, all->mark);
+	BUG_ON(RB_INSERT(errands_by_id, &all->by_id, e) != NULL); /* 62 random bits met again */
 	if (has_key(e))
 		RB_INSERT(errands_by_key, &all->by_key, e);
 	return e;
@@ -267,7 +277,7 @@ enum err errand_for(struct errands *all, const struct errand_ask *ask, struct ht
 			!(is_known && e->state == ERRAND_SENT)))
 		return ERR_FULL;
 	if (!is_known)
-		e = make(all, ask->key, ask->content);
+		e = make(all, ask);
 	if (e == NULL)
 		return ERR_NOMEM;
 	enum err err = join(e, rq);
@@ -295,6 +305,13 @@ void errand_sent(struct errand *e, uint64_t timeout_ms, void (*on_lapse)(struct 
 	e->on_lapse = on_lapse;
 	e->begun_us = clock_mono_us();
 	timer_after(&e->timer, timeout_ms);
+}
+
+enum errand_maker errand_maker(const struct errands *all, const struct id *id)
+{
+	if (id_mark(id) == all->mark)
+		return ERRAND_MADE_HERE;
+	return id_unix_ms(id) < all->begun_unix_ms ? ERRAND_MADE_BEFORE : ERRAND_MADE_ELSEWHERE;
 }
 
 struct errand *errand_find(struct errands *all, const struct id *id)

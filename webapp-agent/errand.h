@@ -36,6 +36,9 @@ enum errand_state {
 	ERRAND_NSTATES,
 };
 
+/* A call ends by its reply, a send by the broker's confirm. */
+enum errand_kind { ERRAND_CALL = 0, ERRAND_SEND };
+
 struct errands;
 
 struct errand {
@@ -44,7 +47,8 @@ struct errand {
 	struct node kept; /* in errands->kept while LAPSED or DONE */
 	struct errands *all;
 	enum errand_state state;
-	struct id id;
+	enum errand_kind kind;
+	struct id id;                       /* with the mark of errands */
 	struct digest content;              /* of operation and parameters */
 	char key[ERRAND_KEY_MAX_BYTES + 1]; /* "" = none */
 	struct node waiters;
@@ -74,6 +78,7 @@ struct errands_config {
 
 /* Who asks for what. Borrowed. */
 struct errand_ask {
+	enum errand_kind kind;
 	struct span key; /* at most ERRAND_KEY_MAX_BYTES; empty for none */
 	const struct digest *content;
 	uint64_t wait_ms; /* if he joins: so long at most; 0: as long as the errand takes */
@@ -90,6 +95,8 @@ struct errand_outcome {
 struct errands {
 	struct loop *loop;
 	struct errands_config config;
+	uint16_t mark;          /* of all ids that are made here: see errand_maker() */
+	uint64_t begun_unix_ms; /* none is older */
 	struct errands_by_id by_id;
 	struct errands_by_key by_key;
 	struct node kept; /* oldest first */
@@ -121,6 +128,15 @@ WARN_UNUSED enum err errand_for(struct errands *all, const struct errand_ask *as
 
 /* It is on its way, and its people wait until timeout_ms; then on_lapse fires, from a timer. */
 void errand_sent(struct errand *e, uint64_t timeout_ms, void (*on_lapse)(struct errand *e));
+
+/* Whose message this was. The mark of ours is drawn at random, so one in 4096 of others passes for
+ * ours; and nobody here is blamed for what may have been asked by the process before this one. */
+enum errand_maker {
+	ERRAND_MADE_HERE = 0,
+	ERRAND_MADE_BEFORE,    /* this process began */
+	ERRAND_MADE_ELSEWHERE, /* by somebody who runs, or ran, beside us under our name */
+};
+enum errand_maker errand_maker(const struct errands *all, const struct id *id);
 
 /* The errand that waits, or once waited, for the answer to this message; NULL if none. */
 struct errand *errand_find(struct errands *all, const struct id *id);

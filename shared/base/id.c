@@ -38,6 +38,26 @@ void id_make(struct id *out, uint64_t unix_ms)
 	out->byte[8] = (uint8_t)((out->byte[8] & 0x3f) | 0x80); /* variant of RFC 9562 */
 }
 
+void id_set_mark(struct id *id, uint16_t mark)
+{
+	id->byte[6] = (uint8_t)((id->byte[6] & 0xf0) | (mark >> 8 & 0x0f));
+	id->byte[7] = (uint8_t)mark;
+}
+
+uint16_t id_mark(const struct id *id)
+{
+	return (uint16_t)((id->byte[6] & 0x0f) << 8 | id->byte[7]);
+}
+
+uint64_t id_unix_ms(const struct id *id)
+{
+	uint64_t unix_ms = 0;
+
+	for (int i = 0; i < 6; i++)
+		unix_ms = unix_ms << 8 | id->byte[i];
+	return unix_ms;
+}
+
 static bool is_dash_at(size_t i)
 {
 	return i == 8 || i == 13 || i == 18 || i == 23;

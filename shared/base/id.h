@@ -24,6 +24,13 @@ struct id_text {
  * among each other: order is the business of `seq`, not of the id. */
 void id_make(struct id *out, uint64_t unix_ms);
 
+/* Of the 74 random bits of an id 12 may be replaced by a mark, by which its maker knows its own ids
+ * again without remembering them: one in 4096 of others' ids has the same. */
+void id_set_mark(struct id *id, uint16_t mark);
+uint16_t id_mark(const struct id *id);
+
+uint64_t id_unix_ms(const struct id *id);
+
 /* Returns: ERR_OK, or ERR_INPUT for anything but the 36-character form of a version 7 UUID. */
 WARN_UNUSED enum err id_parse(struct span text, struct id *out);
 

@@ -208,6 +208,26 @@ START_TEST(an_id_carries_its_moment_and_comes_back_from_its_text)
 }
 END_TEST
 
+START_TEST(an_id_with_a_mark_is_still_an_id_of_its_moment)
+{
+	uint64_t moment_ms = 0x0123456789abull;
+	struct id id;
+	struct id back;
+
+	id_make(&id, moment_ms);
+	for (unsigned mark = 0; mark < 1 << 12; mark++) {
+		struct id before = id;
+
+		id_set_mark(&id, (uint16_t)mark);
+		ck_assert_uint_eq(id_mark(&id), mark);
+		ck_assert_uint_eq(id_unix_ms(&id), moment_ms);
+		ck_assert_int_eq(memcmp(id.byte + 8, before.byte + 8, ID_BYTES - 8), 0);
+		ck_assert_int_eq(id_parse(span_of(id_format(&id).at), &back), ERR_OK);
+		ck_assert_int_eq(id_compare(&id, &back), 0);
+	}
+}
+END_TEST
+
 static int compare_ids(const void *a, const void *b)
 {
 	return memcmp(a, b, ID_BYTES);
@@ -349,6 +369,7 @@ int main(void)
 	tcase_add_test(tc, waits_double_up_to_the_longest_and_begin_anew_after_a_success);
 	tcase_add_test(tc, waits_stay_in_their_range_for_every_random_number);
 	tcase_add_test(tc, an_id_carries_its_moment_and_comes_back_from_its_text);
+	tcase_add_test(tc, an_id_with_a_mark_is_still_an_id_of_its_moment);
 	tcase_add_test(tc, ids_of_one_millisecond_are_all_different);
 	tcase_add_test(tc, two_threads_never_make_the_same_id);
 	tcase_add_loop_test(tc, anything_but_the_text_of_a_version_7_uuid_is_refused, 0,

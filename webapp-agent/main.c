@@ -9,13 +9,27 @@
 
 enum { CALL_TIMEOUT_MS = 65000 }; /* above any deadline of a contract */
 
+static bool read_deadline(const struct command_line *line, uint64_t *out_ms)
+{
+	struct buf wrong;
+
+	buf_init(&wrong, KIB(4));
+	bool fine = command_number(line, "--deadline-ms", out_ms, &wrong) == ERR_OK;
+
+	if (!fine)
+		fprintf(stderr, "%.*s\n", SPAN_ARG(buf_span(&wrong)));
+	buf_fini(&wrong);
+	return fine;
+}
+
 /* POST /v1/<verb>/<operation> with what the flags say. */
 static int ask_operation(const struct command_line *line, const char *socket, const char *verb)
 {
 	struct http_header headers[2];
 	size_t count = 0;
 	char path[256];
-	const char *deadline = command_value(line, "--deadline-ms");
+	char deadline[24];
+	uint64_t deadline_ms;
 	const char *key = command_value(line, "--key");
 
 	int len = snprintf(path, sizeof(path), "/v1/%s/%s", verb, line->operands[0]);
@@ -26,7 +40,10 @@ static int ask_operation(const struct command_line *line, const char *socket, co
 			verb);
 		return EXIT_CALLED_WRONGLY;
 	}
-	if (deadline != NULL)
+	if (!read_deadline(line, &deadline_ms))
+		return EXIT_CALLED_WRONGLY;
+	snprintf(deadline, sizeof(deadline), "%llu", (unsigned long long)deadline_ms);
+	if (deadline_ms > 0)
 		headers[count++] = (struct http_header){ "Deadline-Ms", deadline };
 	if (key != NULL)
 		headers[count++] = (struct http_header){ "Idempotency-Key", key };

@@ -209,6 +209,19 @@ enum err command_fd(
 	return ERR_OK;
 }
 
+enum err command_number(
+	const struct command_line *line, const char *flag, uint64_t *out, struct buf *wrong)
+{
+	const char *value = command_value(line, flag);
+
+	*out = 0;
+	if (value == NULL || (text_parse_u64(span_of(value), out) == ERR_OK && *out > 0))
+		return ERR_OK;
+	buf_format(wrong, "%s %s: %s \"%s\" is not a whole number from 1", line->set->program,
+		line->command->name, flag, text_show(span_of(value)).at);
+	return ERR_INPUT;
+}
+
 void command_usage(const struct command_set *set, struct buf *out)
 {
 	buf_format(out, "usage: %s COMMAND [FLAG...]\n%s\n\ncommands:\n", set->program,

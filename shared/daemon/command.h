@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -70,6 +71,11 @@ static inline bool command_has(const struct command_line *line, const char *flag
  *          descriptor is open; `wrong` says so. */
 WARN_UNUSED enum err command_fd(
 	const struct command_line *line, const char *flag, int *out, struct buf *wrong);
+
+/* A whole number from 1 behind a flag.
+ * Returns: ERR_OK (*out is 0 when the flag was not given); ERR_INPUT, `wrong` says so. */
+WARN_UNUSED enum err command_number(
+	const struct command_line *line, const char *flag, uint64_t *out, struct buf *wrong);
 
 /* "usage: …" with every command and flag. */
 void command_usage(const struct command_set *set, struct buf *out);

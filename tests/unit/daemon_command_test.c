@@ -1,6 +1,7 @@
 /* The words behind the program's name. */
 #include "daemon/command.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #include "unit/unit.h"
@@ -151,6 +152,32 @@ START_TEST(a_descriptor_must_be_open)
 }
 END_TEST
 
+START_TEST(a_number_is_whole_and_above_0)
+{
+	static const char *const none[] = { "abc", "0", "-1", "1.5", "5s", " 1",
+		"18446744073709551616" };
+	uint64_t number = 7;
+
+	ck_assert_int_eq(PARSE("run"), ERR_OK);
+	ck_assert_int_eq(command_number(&line, "--ready-fd", &number, &wrong), ERR_OK);
+	ck_assert_uint_eq(number, 0);
+	ck_assert_int_eq(PARSE("run", "--ready-fd", "250"), ERR_OK);
+	ck_assert_int_eq(command_number(&line, "--ready-fd", &number, &wrong), ERR_OK);
+	ck_assert_uint_eq(number, 250);
+	for (size_t i = 0; i < ARRAY_COUNT(none); i++) {
+		char said[128];
+
+		ck_assert_int_eq(PARSE("run", "--ready-fd", none[i]), ERR_OK);
+		ck_assert_int_eq(
+			command_number(&line, "--ready-fd", &number, &wrong), ERR_INPUT);
+		snprintf(said, sizeof(said),
+			"prog run: --ready-fd \"%s\" is not a whole number from 1", none[i]);
+		expect_span(buf_span(&wrong), said);
+		buf_clear(&wrong);
+	}
+}
+END_TEST
+
 START_TEST(usage_names_every_command_and_flag)
 {
 	command_usage(&set, &wrong);
@@ -176,6 +203,7 @@ int main(void)
 	tcase_add_loop_test(
 		tc, a_mistake_is_told_with_what_would_be_right, 0, (int)ARRAY_COUNT(bad));
 	tcase_add_test(tc, a_descriptor_must_be_open);
+	tcase_add_test(tc, a_number_is_whole_and_above_0);
 	tcase_add_test(tc, usage_names_every_command_and_flag);
 	suite_add_tcase(suite, tc);
 	return unit_run(suite);

@@ -24,24 +24,22 @@ struct tls {
 	struct tls_why why;
 };
 
-/* OpenSSL's error queue is per thread: take what is there and leave it empty. */
-static void why_from_queue(struct tls_why *why, const char *what)
+/* OpenSSL's error queue is per thread: take what is there and leave it empty. file may be NULL. */
+static void why_from_queue(struct tls_why *why, const char *file, const char *what)
 {
 	unsigned long code = ERR_get_error();
 	const char *reason = code == 0 ? NULL : ERR_reason_error_string(code);
 
 	ERR_clear_error();
-	snprintf(why->at, sizeof(why->at), "%s%s%s", what, reason == NULL ? "" : ": ",
+	snprintf(why->at, sizeof(why->at), "%s%s%s%s%s", file == NULL ? "" : file,
+		file == NULL ? "" : ": ", what, reason == NULL ? "" : ": ",
 		reason == NULL ? "" : reason);
+	why->file = file;
 }
 
 static enum err input_error(struct tls_why *why, const char *file, const char *what)
 {
-	char text[TLS_WHY_BYTES];
-
-	snprintf(text, sizeof(text), "%s: %s", file, what);
-	why_from_queue(why, text);
-	why->file = file;
+	why_from_queue(why, file, what);
 	return ERR_INPUT;
 }
 
@@ -157,6 +155,23 @@ int64_t tls_identity_ends_unix_s(const struct tls_identity *id)
 	return id->ends_unix_s;
 }
 
+const char *tls_identity_stranger(const struct tls_identity *id)
+{
+	X509_STORE_CTX *chain = X509_STORE_CTX_new();
+	STACK_OF(X509) *between = NULL;
+	const char *why = NULL;
+
+	SSL_CTX_get0_chain_certs(id->ctx, &between);
+	if (chain != NULL &&
+		X509_STORE_CTX_init(chain, SSL_CTX_get_cert_store(id->ctx),
+			SSL_CTX_get0_certificate(id->ctx), between) == 1 &&
+		X509_verify_cert(chain) != 1)
+		why = X509_verify_cert_error_string(X509_STORE_CTX_get_error(chain));
+	X509_STORE_CTX_free(chain);
+	ERR_clear_error();
+	return why;
+}
+
 static bool is_ip_address(const char *name)
 {
 	unsigned char address[16];
@@ -220,7 +235,7 @@ static enum err fail(struct tls *t, const char *what)
 	long verdict = SSL_get_verify_result(t->ssl);
 
 	if (verdict == X509_V_OK) {
-		why_from_queue(&t->why, what);
+		why_from_queue(&t->why, NULL, what);
 	} else {
 		ERR_clear_error();
 		snprintf(t->why.at, sizeof(t->why.at), "%s: the broker's certificate: %s", what,

@@ -49,6 +49,11 @@ const char *tls_identity_name(const struct tls_identity *id);
 /* When our certificate ends, Unix seconds. */
 int64_t tls_identity_ends_unix_s(const struct tls_identity *id);
 
+/* Why our certificate does not come from the CA that its paths named; NULL: it does, or memory is
+ * short. That is no fault by itself, since clients and brokers may have CAs of their own. Static
+ * storage. */
+const char *tls_identity_stranger(const struct tls_identity *id);
+
 struct tls;
 
 /* A new stream to the peer called `peer_name` (a DNS name or an IP address). id is borrowed.

@@ -84,7 +84,7 @@ static void format_value(const struct option *o, uint64_t value, struct buf *out
 	const struct unit *units = o->type == OPTION_MS ? durations : sizes;
 
 	if (o->type == OPTION_MODE) {
-		buf_format(out, "0%llo", (unsigned long long)value);
+		buf_format(out, "%#llo", (unsigned long long)value);
 		return;
 	}
 	if (value == 0 || (o->type != OPTION_MS && o->type != OPTION_BYTES)) {
@@ -124,7 +124,7 @@ static enum err parse_mode(struct span value, uint64_t *out)
 {
 	uint64_t mode = 0;
 
-	if (value.len < 3 || value.len > 5)
+	if (value.len == 0 || value.len > 5)
 		return ERR_INPUT;
 	for (size_t i = 0; i < value.len; i++) {
 		if (value.at[i] < '0' || value.at[i] > '7')
@@ -164,7 +164,7 @@ static enum err check_text(const struct place *at, const struct option *o, struc
 	if (o->check != NULL)
 		wrong = o->check(value);
 	if (wrong != NULL)
-		return complain(at, o, "\"%s\" %s", text_show(value).at, wrong);
+		return complain(at, o, "\"%s\": %s", text_show(value).at, wrong);
 	return ERR_OK;
 }
 
@@ -388,6 +388,9 @@ static enum err read_line(struct place *at, const struct options *options, struc
 	line_of[which] = at->line;
 	struct span value = text_trim(rest);
 
+	if (value.len == 0 && o->fallback == NULL)
+		return complain(at, o, "has no value; it must be given, for example %s = %s",
+			o->key, o->example);
 	if (value.len == 0)
 		return complain(at, o, "has no value; without the line the default counts");
 	at->column = (unsigned)(value.at - whole.at) + 1;
@@ -670,7 +673,7 @@ void options_example(const struct options *options, struct buf *out)
 const char *option_check_address(struct span value)
 {
 	static const char wrong[] =
-		"is not an address; write host:port, for example 127.0.0.1:5671 or [::1]:5671";
+		"not an address; write host:port, for example 127.0.0.1:5671 or [::1]:5671";
 	uint64_t port;
 	size_t colon = value.len;
 

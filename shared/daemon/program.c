@@ -46,6 +46,20 @@ static enum err load(const struct program *p, const char *file, struct setup *se
 	return err;
 }
 
+/* What `check` lets pass, but not without a word. */
+static void print_hints(const struct setup *setup)
+{
+	struct report hints;
+	struct buf text;
+
+	report_init(&hints);
+	site_hint(&setup->site, setup_site_config(setup), setup->file, &hints);
+	buf_init(&text, MIB(1));
+	report_format(&hints, &text);
+	print(stderr, &text);
+	report_fini(&hints);
+}
+
 static int exit_code(enum err err)
 {
 	if (err == ERR_OK)
@@ -100,10 +114,12 @@ static int run_or_check(const struct program *p, const struct command_line *line
 	buf_fini(&wrong);
 	enum err err = load(p, file, &setup);
 
-	if (err == ERR_OK && is_command(line, "run"))
+	if (err == ERR_OK && is_command(line, "run")) {
 		err = run(p, &setup, ready_fd);
-	else if (err == ERR_OK)
+	} else if (err == ERR_OK) {
+		print_hints(&setup);
 		printf("%s: fine\n", file);
+	}
 	setup_close(&setup);
 	return exit_code(err);
 }

@@ -114,12 +114,21 @@ static void read_group(struct site *s, const struct site_config *config, const c
 			"no such group on this machine, and no number");
 }
 
-static void check_socket_folder(
+static void check_socket(
 	const struct site_config *config, const char *file, struct report *report)
 {
+	size_t len = strlen(config->api_socket);
 	char folder[PATH_MAX];
 	struct stat about;
 
+	if (len > LISTENER_PATH_MAX_BYTES) {
+		report_add(report, file, options_line(file, "api.socket"), 0,
+			span_of("api.socket"),
+			"a socket's path has at most %d bytes, this one %zu: \"%s\"",
+			LISTENER_PATH_MAX_BYTES, len,
+			text_show(span_of(config->api_socket)).at);
+		return;
+	}
 	snprintf(folder, sizeof(folder), "%s", config->api_socket);
 	char *slash = strrchr(folder, '/');
 
@@ -181,7 +190,7 @@ enum err site_open(const struct site_config *config, const char *file, struct re
 	read_brokers(out, config, file, report);
 	read_users(out, config, file, report);
 	read_group(out, config, file, report);
-	check_socket_folder(config, file, report);
+	check_socket(config, file, report);
 	if (log_level_parse(span_of(config->log_level), &out->log_level) != ERR_OK)
 		mistake(report, file, "log.level", config->log_level,
 			"one of error, warn, info, debug");
@@ -261,6 +270,18 @@ void site_expect_identity(const struct site *s, const char *realm, const char *n
 		span_of("tls.certificate"),
 		"%s is the certificate of \"%s\"; needed is one of %s<N>",
 		config->tls_certificate, text_show(span_of(identity)).at, expected);
+}
+
+void site_hint(const struct site *s, const struct site_config *config, const char *file,
+	struct report *hints)
+{
+	const char *why = tls_identity_stranger(s->identity);
+
+	if (why != NULL)
+		report_add(hints, file, options_line(file, "tls.ca"), 0, span_of("tls.ca"),
+			"%s is not the CA of tls.certificate (%s); right only if the brokers "
+			"have another CA than we",
+			text_show(span_of(config->tls_ca)).at, why);
 }
 
 struct link_config site_link_config(const struct site *s, const struct site_config *config)

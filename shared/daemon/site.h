@@ -71,7 +71,7 @@ struct site_config {
 	{ "api.socket", OPTION_PATH, OPTION_AT(config, site.api_socket), 1, 4096, NULL,        \
 		"sallyport.sock", NULL, "Unix socket of the local API",                        \
 		OPTION_AT_START },                                                             \
-	{ "api.mode", OPTION_MODE, OPTION_AT(config, site.api_mode), 0, 0777, "0660", NULL,    \
+	{ "api.mode", OPTION_MODE, OPTION_AT(config, site.api_mode), 0600, 0777, "0660", NULL, \
 		NULL, "permissions of the socket", OPTION_AT_START },                          \
 	{ "api.group", OPTION_NAME, OPTION_AT(config, site.api_group), 1, 64, "", "www-data",  \
 		NULL, "group that the socket belongs to", OPTION_AT_START },                   \
@@ -136,6 +136,10 @@ WARN_UNUSED enum err site_open_rings(
  * mistake to the report otherwise. */
 void site_expect_identity(const struct site *s, const char *realm, const char *name,
 	const struct site_config *config, const char *file, struct report *report);
+
+/* What is likely to be a mistake, but need not be. s has been opened. */
+void site_hint(const struct site *s, const struct site_config *config, const char *file,
+	struct report *hints);
 
 /* Lets what was read again count: brokers, identity, users, log level and recipe move from `fresh`
  * to `running`, and back. The contract and the socket's group wait for a restart, as the keys

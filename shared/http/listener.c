@@ -205,6 +205,9 @@ static enum err bind_unix(struct listener *l, const struct listener_unix *how)
 	return listen_and_watch(l);
 }
 
+_Static_assert(LISTENER_PATH_MAX_BYTES < sizeof(((struct sockaddr_un *)NULL)->sun_path),
+	"with its NUL");
+
 static enum err lock_folder(const char *path, int *out_fd)
 {
 	char copy[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
@@ -271,10 +274,10 @@ enum err listener_start_unix(struct listener *l, struct loop *loop,
 	listener_init(l, loop, PEER_UNIX, on_connection, on_full, arg);
 	size_t len = strlen(how->path);
 
-	if (len == 0 || len >= sizeof(l->at.sun_path)) {
-		log_error("socket=\"%s\" err=\"a socket's path has 1 to %zu bytes, this one "
+	if (len == 0 || len > LISTENER_PATH_MAX_BYTES) {
+		log_error("socket=\"%s\" err=\"a socket's path has 1 to %d bytes, this one "
 			  "%zu\"",
-			how->path, sizeof(l->at.sun_path) - 1, len);
+			how->path, LISTENER_PATH_MAX_BYTES, len);
 		return ERR_INPUT;
 	}
 	l->at.sun_family = AF_UNIX;

@@ -17,9 +17,11 @@
 #include "loop/timer.h"
 #include "loop/watch.h"
 
+enum { LISTENER_PATH_MAX_BYTES = 107 };
+
 /* How the socket file shall look. */
 struct listener_unix {
-	const char *path; /* at most 107 bytes */
+	const char *path; /* at most LISTENER_PATH_MAX_BYTES */
 	mode_t mode;      /* 0: 0660 */
 	bool has_group;   /* give it to `group` */
 	gid_t group;

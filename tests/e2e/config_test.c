@@ -31,10 +31,10 @@ static void expect_mistake(const char *part)
 START_TEST(a_good_configuration_passes)
 {
 	run("webapp-agent", "check", passage.agent.config);
-	if (result.exit_code != 0)
+	if (result.exit_code != 0 || result.err[0] != '\0')
 		must_fail("exit %d: %s", result.exit_code, result.err);
 	run("app-node", "check", passage.node.config);
-	if (result.exit_code != 0)
+	if (result.exit_code != 0 || result.err[0] != '\0')
 		must_fail("exit %d: %s", result.exit_code, result.err);
 }
 END_TEST
@@ -55,6 +55,7 @@ static const struct {
 	{ "border.handshake_timeout = 2h", "border.handshake_timeout", "1m" },
 	{ "api.group", "api.group", "=" },
 	{ "log.level = loud", "log.level", "debug" },
+	{ "api.group =", "api.group", "without the line the default counts" },
 };
 
 START_TEST(each_mistake_is_told_with_file_line_key_and_what_would_be_right)
@@ -230,6 +231,43 @@ START_TEST(a_wrong_command_line_is_100_and_says_how_it_goes)
 }
 END_TEST
 
+START_TEST(a_number_that_is_none_is_a_wrong_command_line)
+{
+	static const char *const none[] = { "abc", "0", "-5", "1s" };
+	char path[256];
+
+	must_format(path, sizeof path, "%s/webapp-agent", test_bin_folder());
+	for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+		const char *argv[] = { path, "call", "quote.price", "--deadline-ms", none[i],
+			"--socket", "/no/such.sock", NULL };
+
+		must_run(argv, 10000, &result);
+		expect_mistake("--deadline-ms");
+		expect_mistake(none[i]);
+	}
+}
+END_TEST
+
+/* A site whose brokers have another CA than its daemons is right; most others have erred. */
+START_TEST(another_authority_than_our_own_is_a_hint)
+{
+	char stranger[160];
+	char place[192];
+
+	must_broker_certificate(
+		&e2e_broker, "web.any.g1", BROKER_STRANGE_AUTHORITY, stranger, sizeof stranger);
+	*strrchr(stranger, '/') = '\0';
+	must_format(passage.ca, sizeof passage.ca, "%s/ca.pem", stranger);
+	must_passage_configure(&passage, "");
+	run("webapp-agent", "check", passage.agent.config);
+	ck_assert_int_eq(result.exit_code, 0);
+	ck_assert_ptr_nonnull(strstr(result.out, "fine"));
+	must_format(place, sizeof place, "%s:", passage.agent.config);
+	ck_assert_ptr_nonnull(strstr(result.err, place));
+	ck_assert_ptr_nonnull(strstr(result.err, "ca.pem is not the CA of tls.certificate"));
+}
+END_TEST
+
 START_TEST(too_few_file_descriptors_are_told_and_are_111)
 {
 	static const char *const limits[] = { "8", "31" };
@@ -274,6 +312,8 @@ TCase *config_case(void)
 	tcase_add_test(t, there_is_no_crossing_without_its_sealing_key);
 	tcase_add_test(t, a_sealing_key_that_is_none_or_open_is_a_mistake_of_its_file);
 	tcase_add_test(t, a_wrong_command_line_is_100_and_says_how_it_goes);
+	tcase_add_test(t, a_number_that_is_none_is_a_wrong_command_line);
+	tcase_add_test(t, another_authority_than_our_own_is_a_hint);
 	tcase_add_test(t, too_few_file_descriptors_are_told_and_are_111);
 	return t;
 }

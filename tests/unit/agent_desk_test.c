@@ -39,8 +39,7 @@ static void on_request(void *arg, struct http_request *rq)
 	ck_assert_int_eq(digest_of(http_request_body(rq), &content), ERR_OK);
 	struct errand_ask ask = { .kind = kind, .key = key, .content = &content };
 
-	ck_assert_int_eq(
-		errand_for(&desk.errands, &ask, rq, &errand, &match), ERR_OK);
+	ck_assert_int_eq(errand_for(&desk.errands, &ask, rq, &errand, &match), ERR_OK);
 	errand_sent(errand, SEC_MS(60), on_lapse);
 	has_asked = true;
 }

@@ -183,6 +183,8 @@ static const struct {
 	{ LITERAL(NEEDED "= 5\n"), "c:3:1: \"= 5\" is not \"key = value\"\n" },
 	{ LITERAL(NEEDED "wait = # 5s\n"),
 		"c:3:1: wait: has no value; without the line the default counts\n" },
+	{ LITERAL("host =\nborder.brokers = a:1\n"),
+		"c:1:1: host: has no value; it must be given, for example host = web1\n" },
 	{ LITERAL(NEEDED "wait = 5\n"),
 		"c:3:8: wait: \"5\" is not a whole number with a unit: 250ms, 5s, 10m, 1h\n" },
 	{ LITERAL(NEEDED "wait = 9ms\n"),
@@ -202,7 +204,7 @@ static const struct {
 	{ LITERAL(NEEDED "api.mode = 0888\n"),
 		"c:3:12: api.mode: \"0888\" is not octal permissions such as 0660\n" },
 	{ LITERAL(NEEDED "api.mode = 01777\n"),
-		"c:3:12: api.mode: 01777 is out of range; from 00 to 0777\n" },
+		"c:3:12: api.mode: 01777 is out of range; from 0 to 0777\n" },
 	{ LITERAL(NEEDED "greeting = 123456789012345678901\n"),
 		"c:3:12: greeting: 21 bytes; from 1 to 20\n" },
 	{ LITERAL("host = web1web1web1\nborder.brokers = a:1\n"),
@@ -214,7 +216,7 @@ static const struct {
 		"c:2:18: border.brokers: 4 items; from 1 to 3\n" },
 	{ LITERAL("host = a\nborder.brokers = a:1,, b\n"),
 		"c:2:18: border.brokers: item 2 of the list is empty\n"
-		"c:2:18: border.brokers: \"b\" is not an address; write host:port, for example "
+		"c:2:18: border.brokers: \"b\": not an address; write host:port, for example "
 		"127.0.0.1:5671 or [::1]:5671\n" },
 	{ LITERAL(NEEDED "crossings = web1, web2, web1\n"),
 		"c:3:13: crossings: \"web1\" stands twice in the list\n" },
@@ -361,7 +363,7 @@ START_TEST(the_example_names_every_key_with_kind_range_default_and_sentence)
 	}
 	ck_assert_ptr_nonnull(strstr(shown.at, "duration from 10ms to 1m, default 5s\n"));
 	ck_assert_ptr_nonnull(strstr(shown.at, "size from 1KiB to 1MiB, default 64KiB\n"));
-	ck_assert_ptr_nonnull(strstr(shown.at, "mode from 00 to 0777, default 0660\n"));
+	ck_assert_ptr_nonnull(strstr(shown.at, "mode from 0 to 0777, default 0660\n"));
 	ck_assert_ptr_nonnull(strstr(shown.at, "name, must be given\n"));
 	ck_assert_ptr_nonnull(strstr(shown.at, "secret file, may be absent\n"));
 }

@@ -262,6 +262,73 @@ START_TEST(users_groups_and_levels_that_are_none)
 }
 END_TEST
 
+START_TEST(a_socket_has_a_path_that_a_socket_can_have)
+{
+	char text[1024];
+	char name[LISTENER_PATH_MAX_BYTES + 2] = { 0 };
+	/* The path is relative to the file: what counts is what it is then. */
+	size_t longest = LISTENER_PATH_MAX_BYTES - strlen(folder) - 1;
+
+	memset(name, 's', longest);
+	must_format(text, sizeof(text), "%.*s", (int)(strstr(needed, "api.socket") - needed),
+		needed);
+	must_format(
+		text + strlen(text), sizeof(text) - strlen(text), "api.socket = %s\n", name);
+	must_open_site(text, "");
+	ck_assert_uint_eq(strlen(config.site.api_socket), LISTENER_PATH_MAX_BYTES);
+	forget_site();
+	name[longest] = 's';
+	must_format(strstr(text, "api.socket"), sizeof(name) + 16, "api.socket = %s\n", name);
+	ck_assert_int_eq(open_site(text, ""), ERR_INPUT);
+	ck_assert_msg(report.count == 1, "%s", shown.at);
+	expect_mistake(6, "api.socket", "a socket's path has at most 107 bytes, this one 108");
+}
+END_TEST
+
+/* An api.mode of 0 would be taken for the default, and let in who was to stay out. */
+START_TEST(a_socket_has_a_mode_that_lets_its_owner_in)
+{
+	static const char *const modes[] = { "0", "00", "000", "0060", "0577" };
+	char text[64];
+
+	must_open_site(needed, "api.mode = 0600\n");
+	forget_site();
+	for (size_t i = 0; i < ARRAY_COUNT(modes); i++) {
+		must_format(text, sizeof(text), "api.mode = %s\n", modes[i]);
+		must_write_file(file, 0644, text);
+		ck_assert_int_eq(options_load(&options, file, &report, &config), ERR_INPUT);
+		must_format(
+			text, sizeof(text), "%s is out of range; from 0600 to 0777", modes[i]);
+		show_report();
+		expect_mistake(1, "api.mode", text);
+		forget_site();
+	}
+}
+END_TEST
+
+START_TEST(a_ca_that_did_not_sign_our_certificate_is_worth_a_hint)
+{
+	struct pki_authority *other = must_pki_authority(folder, "other");
+	char text[sizeof(needed) + 16];
+
+	must_pki_issue(other, folder, "web.web3.g1", PKI_CLIENT);
+	pki_authority_free(other);
+	must_open_site(needed, "");
+	site_hint(&site, &config.site, file, &report);
+	ck_assert(report_is_empty(&report));
+	forget_site();
+	must_format(text, sizeof(text), "%s", needed);
+	memcpy(strstr(text, "web.web1.g1.pem"), "web.web3.g1.pem", 15);
+	memcpy(strstr(text, "web.web1.g1.key"), "web.web3.g1.key", 15);
+	must_open_site(text, ""); /* brokers may have a CA of their own */
+	site_hint(&site, &config.site, file, &report);
+	show_report();
+	ck_assert_uint_eq(report.count, 1);
+	expect_mistake(
+		2, "tls.ca", "is not the CA of tls.certificate (unable to get local issuer");
+}
+END_TEST
+
 START_TEST(every_mistake_is_told_at_once)
 {
 	must_write_file(in_folder("wrong.yaml"), 0644,
@@ -459,6 +526,9 @@ int main(void)
 	tcase_add_test(tc, users_and_groups_are_names_or_numbers);
 	tcase_add_test(tc, as_many_users_as_there_is_room_for);
 	tcase_add_test(tc, users_groups_and_levels_that_are_none);
+	tcase_add_test(tc, a_socket_has_a_path_that_a_socket_can_have);
+	tcase_add_test(tc, a_socket_has_a_mode_that_lets_its_owner_in);
+	tcase_add_test(tc, a_ca_that_did_not_sign_our_certificate_is_worth_a_hint);
 	tcase_add_test(tc, every_mistake_is_told_at_once);
 	tcase_add_test(tc, a_broker_that_is_no_address);
 	tcase_add_loop_test(

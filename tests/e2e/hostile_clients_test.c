@@ -19,6 +19,8 @@ enum {
 	ATTACKERS = 4,
 	ATTACKS_EACH = 2500,
 	CROWD = 1000,
+	SMALL_CROWD = 100,
+	FEW_FDS = 64,
 	RESTING = 600,
 	COMING = 400,
 	FDS_SLACK = 24,
@@ -265,6 +267,46 @@ START_TEST(a_thousand_connections_at_once_do_not_keep_the_good_ones_out)
 }
 END_TEST
 
+/* As many as the descriptors are, and more, who say nothing or half of something. */
+static void crowd_in(const char *socket_path, int crowd[SMALL_CROWD])
+{
+	for (unsigned i = 0; i < SMALL_CROWD; i++) {
+		crowd[i] = must_http_connect(socket_path);
+		if (i % 2 == 0)
+			(void)http_write(crowd[i], "POST /v1", 8);
+	}
+}
+
+/* Half of the descriptors are for clients; at that cap somebody gives way, and the links have what
+ * they need to come back. */
+START_TEST(where_descriptors_are_few_the_good_get_in_and_the_links_come_back)
+{
+	static struct answer answer;
+	static int at_agent[SMALL_CROWD];
+	static int at_node[SMALL_CROWD];
+
+	passage.agent.fd_limit = FEW_FDS;
+	passage.node.fd_limit = FEW_FDS;
+	must_passage_start(&passage);
+	expect_log(&passage.agent, "event=connections-lowered from=512 to=32", 5000);
+	crowd_in(passage.web_socket, at_agent);
+	crowd_in(passage.app_socket, at_node);
+	for (unsigned i = 0; i < 20; i++) {
+		must_call(passage.web_socket, "quote.price", "{}", &answer);
+		expect_status(&answer, 200);
+		must_get(passage.app_socket, "/livez", &answer);
+		expect_status(&answer, 200);
+	}
+	ck_assert_uint_lt(must_daemon_fds(&passage.agent), FEW_FDS);
+	(void)must_broker_close_connections(&e2e_broker, passage.web_user, "away");
+	must_passage_recover(&passage, 5000);
+	for (unsigned i = 0; i < SMALL_CROWD; i++) {
+		(void)close(at_agent[i]);
+		(void)close(at_node[i]);
+	}
+}
+END_TEST
+
 START_TEST(a_crowd_at_rest_does_not_keep_those_out_who_come)
 {
 	static const char request[] = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -390,6 +432,7 @@ TCase *hostile_clients_case(void)
 	tcase_add_test(t, ten_thousand_hostile_requests_to_the_agent_are_not_noticed_by_others);
 	tcase_add_test(t, ten_thousand_hostile_requests_to_the_node_are_not_noticed_by_others);
 	tcase_add_test(t, a_thousand_connections_at_once_do_not_keep_the_good_ones_out);
+	tcase_add_test(t, where_descriptors_are_few_the_good_get_in_and_the_links_come_back);
 	tcase_add_test(t, a_crowd_at_rest_does_not_keep_those_out_who_come);
 	tcase_add_test(t, every_error_is_one_problem_document_and_the_right_method_is_named);
 	tcase_add_test(t, callers_that_vanish_while_they_wait_are_forgotten);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,7 +50,10 @@ static void exec_daemon(const struct daemon *d, int ready_fd, int log_fd)
 {
 	char path[512];
 	int nothing = open("/dev/null", O_RDONLY);
+	struct rlimit limit = { .rlim_cur = d->fd_limit, .rlim_max = d->fd_limit };
 
+	if (d->fd_limit > 0 && setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		_exit(127);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)dup2(nothing, STDIN_FILENO);
 	(void)dup2(log_fd, STDOUT_FILENO);

@@ -22,6 +22,7 @@ struct daemon {
 	size_t log_mark;                     /* expect_log() looks behind it */
 	const char *allowed[DAEMON_ALLOWED]; /* parts of error lines that the test expects */
 	unsigned allowed_count;
+	unsigned fd_limit; /* descriptors that it may have at its next start; 0: as we */
 };
 
 /* Writes <folder>/<name>.conf; nothing runs yet. Texts of program are borrowed. */

@@ -50,6 +50,7 @@ enum err err_from_errno(int errno_value)
 		return ERR_TIMEOUT;
 	case ENOSPC:
 	case EDQUOT:
+		return ERR_SPACE;
 	case EMFILE:
 	case ENFILE:
 		return ERR_FULL;

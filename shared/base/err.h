@@ -16,9 +16,11 @@
 	X(ERR_TIMEOUT,   RETRY,   "deadline exceeded")                          \
 	X(ERR_FATE,      RETRY,   "sent, fate unknown")                         \
 	X(ERR_FULL,      RETRY,   "a named limit is reached")                   \
+	X(ERR_SPACE,     RETRY,   "no space left on the disk")                  \
 	X(ERR_BUSY,      RETRY,   "already in use")                             \
 	X(ERR_REFUSED,   GIVE_UP, "refused by the peer")                        \
 	X(ERR_INPUT,     GIVE_UP, "malformed input")                            \
+	X(ERR_DAMAGED,   GIVE_UP, "the file is damaged")                        \
 	X(ERR_NOT_FOUND, GIVE_UP, "not found")                                  \
 	X(ERR_CONFLICT,  GIVE_UP, "same id, other content")                     \
 	X(ERR_UNSEALED,  GIVE_UP, "not sealed")                                 \

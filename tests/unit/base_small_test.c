@@ -115,7 +115,7 @@ START_TEST(errno_is_translated)
 	ck_assert_int_eq(err_from_errno(ENOMEM), ERR_NOMEM);
 	ck_assert_int_eq(err_from_errno(ENOENT), ERR_NOT_FOUND);
 	ck_assert_int_eq(err_from_errno(EADDRINUSE), ERR_BUSY);
-	ck_assert_int_eq(err_from_errno(ENOSPC), ERR_FULL);
+	ck_assert_int_eq(err_from_errno(ENOSPC), ERR_SPACE);
 	ck_assert_int_eq(err_from_errno(EMFILE), ERR_FULL);
 	ck_assert_int_eq(err_from_errno(EXDEV), ERR_IO);
 }

@@ -217,6 +217,10 @@ START_TEST(a_member_is_given_as_text)
 	ck_assert_int_eq(open_text(LITERAL("[\"s\"]")), ERR_OK);
 	ck_assert_int_eq(json_string_member(&doc, "s", &value), ERR_NOT_FOUND);
 	json_close(&doc);
+	/* One that is closed holds nothing. */
+	ck_assert(!json_top_is_object(&doc));
+	ck_assert_int_eq(json_string_member(&doc, "s", &value), ERR_NOT_FOUND);
+	ck_assert(!json_member_is(&doc, "s", LITERAL("s")));
 }
 END_TEST
 

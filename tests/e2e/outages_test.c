@@ -148,11 +148,14 @@ static void show_end(
 		     "listened, at the latest\n",
 		e2e_kills, (unsigned long long)slowest_ms);
 	(void)printf("since the first kill: agent %+lld KiB %+lld fds, node %+lld KiB %+lld "
-		     "fds (at most %d KiB, %d fds)\n",
+		     "fds",
 		grown(first->agent_kib, last->agent_kib),
 		grown(first->agent_fds, last->agent_fds),
-		grown(first->node_kib, last->node_kib), grown(first->node_fds, last->node_fds),
-		RSS_MAY_GROW_KIB, FDS_SLACK);
+		grown(first->node_kib, last->node_kib), grown(first->node_fds, last->node_fds));
+	if (must_is_sanitized())
+		(void)printf(" (at most %d fds; a sanitizer keeps memory)\n", FDS_SLACK);
+	else
+		(void)printf(" (at most %d KiB, %d fds)\n", RSS_MAY_GROW_KIB, FDS_SLACK);
 }
 
 static void must_kill_once(struct outage *o)

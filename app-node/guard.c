@@ -1,7 +1,7 @@
 #include "app-node/guard.h"
 
-#include "base/text.h"
 #include "contract/json.h"
+#include "message/identity.h"
 
 enum { TIME_LEFT_MAX_MS = 60 * 60 * 1000 }; /* above any deadline of a contract */
 
@@ -17,25 +17,6 @@ const char *guard_text(enum guard_verdict verdict)
 		break;
 	}
 	return "unknown";
-}
-
-/* "web.<host>.g<N>", N a number without leading zeros, above 0. */
-static bool is_identity_of(struct span user_id, const char *host)
-{
-	size_t host_len = strlen(host);
-	uint64_t generation;
-
-	if (!span_starts(user_id, "web."))
-		return false;
-	struct span rest = span_after(user_id, strlen("web."));
-
-	if (!span_starts(rest, host))
-		return false;
-	rest = span_after(rest, host_len);
-	if (!span_starts(rest, ".g"))
-		return false;
-	return text_parse_u64(span_after(rest, strlen(".g")), &generation) == ERR_OK &&
-	       generation > 0;
 }
 
 static enum contract_kind kind_of(enum guard_lane lane)
@@ -136,7 +117,7 @@ enum guard_verdict guard_judge(const struct contract *contract, const struct gua
 		return GUARD_OVERSIZED;
 	if (!message_type_is_valid(m->type) || m->content != MESSAGE_JSON)
 		return GUARD_MALFORMED;
-	if (!is_identity_of(m->user_id, facts->host))
+	if (identity_generation(m->user_id, "web", facts->host) == 0)
 		return GUARD_FORGED_SENDER;
 	const struct operation *found = contract_find(contract, m->type);
 

@@ -90,7 +90,7 @@ static void get_status(struct agent *a, struct http_request *rq, struct span res
 	json_write_text_member(&w, "contract", a->site->contract_digest);
 	relief_write_status(&a->border.relief, "border", &w);
 	reload_write_status(&a->reload, &w);
-	probes_write_seal(&w, seal_counters(a->border.envelope.coming));
+	probes_write_seal(&w, &a->border.envelope);
 	write_refused(&a->border, &w);
 	write_desk(&a->desk, &w);
 	json_write_object_end(&w);

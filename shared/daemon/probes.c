@@ -153,12 +153,18 @@ void probes_register_seal(
 		labels, &coming->refused);
 }
 
-void probes_write_seal(struct json_writer *w, const struct seal_counters *coming)
+void probes_write_seal(struct json_writer *w, const struct envelope *e)
 {
+	const struct seal_counters *coming = seal_counters(e->coming);
+	struct seal_key_names keys = seal_key_names(e->going);
+
 	json_write_key(w, "seal");
 	json_write_object(w);
 	json_write_u64_member(w, "opened", coming->opened);
 	json_write_u64_member(w, "opened_accepted", coming->opened_accepted);
 	json_write_u64_member(w, "refused", coming->refused);
+	json_write_text_member(w, "present", keys.present.at);
+	json_write_text_member(
+		w, "accepted", keys.accepted.at[0] == '\0' ? NULL : keys.accepted.at);
 	json_write_object_end(w);
 }

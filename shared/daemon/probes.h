@@ -12,7 +12,7 @@
 #include "base/json_writer.h"
 #include "daemon/metrics.h"
 #include "http/server.h"
-#include "message/seal.h"
+#include "message/envelope.h"
 
 enum probes_state { PROBES_NOT_READY = 0, PROBES_READY, PROBES_STOPPING };
 
@@ -31,8 +31,8 @@ void probes_register_link(struct metrics *m, const struct link *k);
 void probes_register_seal(
 	struct metrics *m, const char *host, const struct seal_counters *coming);
 
-/* The same as a member "seal" of a status. */
-void probes_write_seal(struct json_writer *w, const struct seal_counters *coming);
+/* The same as a member "seal" of a status, with the names of the keys in use. */
+void probes_write_seal(struct json_writer *w, const struct envelope *e);
 
 /* Answers 200 with a JSON document, or a problem if it did not fit its buffer. */
 void probes_answer_json(struct http_request *rq, const struct buf *body);

@@ -7,15 +7,19 @@ enum { KEEP_BYTES = 16 * 1024 }; /* of memory, from one message to the next */
 enum err envelope_init(struct envelope *e, const struct keyring *ring, struct span crossing,
 	enum envelope_end end)
 {
-	enum seal_direction going = end == ENVELOPE_WEB ? SEAL_FORAPP : SEAL_FORWEB;
-	enum seal_direction coming = end == ENVELOPE_WEB ? SEAL_FORWEB : SEAL_FORAPP;
+	static const enum seal_direction ways[][2] = {
+		[ENVELOPE_WEB] = { SEAL_FORAPP, SEAL_FORWEB },
+		[ENVELOPE_APP] = { SEAL_FORWEB, SEAL_FORAPP },
+		[ENVELOPE_INNER] = { SEAL_INNER, SEAL_INNER },
+	};
 
+	BUG_ON(end == ENVELOPE_INNER && crossing.len > 0);
 	*e = (struct envelope){ 0 };
 	buf_init(&e->wrapped, SEAL_MAX_BYTES);
 	buf_init(&e->unwrapped, MESSAGE_BODY_MAX_BYTES);
-	enum err err = seal_create(ring, going, crossing, &e->going);
+	enum err err = seal_create(ring, ways[end][0], crossing, &e->going);
 
-	return err == ERR_OK ? seal_create(ring, coming, crossing, &e->coming) : err;
+	return err == ERR_OK ? seal_create(ring, ways[end][1], crossing, &e->coming) : err;
 }
 
 enum err envelope_rekey(struct envelope *e, const struct keyring *ring)

@@ -1,5 +1,5 @@
-/* envelope.h - the seals of one crossing as one of its two ends uses them: what goes out is
- * wrapped, what comes in is unwrapped.
+/* envelope.h - the seals of one crossing, or of the inner vhost, as one of its ends uses them: what
+ * goes out is wrapped, what comes in is unwrapped.
  *
  * Nothing crosses a border unsealed, in either direction; there is no mode without.
  * Layer: message. Uses: base, keyring, seal. Never: a clock, a socket. Thread: the owner's. */
@@ -17,6 +17,7 @@
 enum envelope_end {
 	ENVELOPE_WEB = 0, /* FORAPP goes, FORWEB comes */
 	ENVELOPE_APP,     /* the other way round */
+	ENVELOPE_INNER, /* within the app realm: the same both ways; its crossing has no name */
 };
 
 struct envelope {
@@ -26,7 +27,7 @@ struct envelope {
 	struct buf unwrapped; /* the last one that came */
 };
 
-/* Takes:   ring and crossing (the web host's name) are copied.
+/* Takes:   ring and crossing (the web host's name; empty for ENVELOPE_INNER) are copied.
  * Returns: ERR_OK; ERR_INPUT (crossing too long); ERR_NOMEM. envelope_fini() in any case. */
 WARN_UNUSED enum err envelope_init(struct envelope *e, const struct keyring *ring,
 	struct span crossing, enum envelope_end end);

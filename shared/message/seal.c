@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/bug.h"
@@ -123,6 +124,33 @@ enum err seal_key_id(const struct seal_key *key, uint8_t out[static SEAL_KEY_ID_
 
 	EVP_MAC_free(hmac);
 	return fine ? ERR_OK : without_reasons(ERR_NOMEM);
+}
+
+static struct seal_key_name name_of(const uint8_t id[static SEAL_KEY_ID_BYTES])
+{
+	struct seal_key_name name = { 0 };
+
+	for (size_t i = 0; i < SEAL_KEY_ID_BYTES; i++)
+		snprintf(name.at + 2 * i, 3, "%02x", id[i]);
+	return name;
+}
+
+enum err seal_key_name(const struct seal_key *key, struct seal_key_name *out)
+{
+	uint8_t id[SEAL_KEY_ID_BYTES];
+	enum err err = seal_key_id(key, id);
+
+	*out = err == ERR_OK ? name_of(id) : (struct seal_key_name){ 0 };
+	return err;
+}
+
+struct seal_key_names seal_key_names(const struct seal *s)
+{
+	struct seal_key_names names = { .present = name_of(s->ring[PRESENT].id) };
+
+	if (s->ring_count > 1)
+		names.accepted = name_of(s->ring[1].id);
+	return names;
 }
 
 /* ---- the keys of senders ---- */

@@ -87,4 +87,19 @@ const struct seal_counters *seal_counters(const struct seal *s);
 WARN_UNUSED enum err seal_key_id(
 	const struct seal_key *key, uint8_t out[static SEAL_KEY_ID_BYTES]);
 
+/* The same as text: hexadecimal digits. */
+struct seal_key_name {
+	char at[2 * SEAL_KEY_ID_BYTES + 1]; /* empty: there is no such key */
+};
+
+/* Returns: ERR_OK or ERR_NOMEM. */
+WARN_UNUSED enum err seal_key_name(const struct seal_key *key, struct seal_key_name *out);
+
+/* The names of the keys in use: which one seals and opens, which one only opens. */
+struct seal_key_names {
+	struct seal_key_name present;
+	struct seal_key_name accepted;
+};
+struct seal_key_names seal_key_names(const struct seal *s);
+
 #endif

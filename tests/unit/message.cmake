@@ -1,6 +1,7 @@
 unit_test(NAME message_message SOURCES message_message_test.c LIBS message)
 unit_test(NAME message_digest SOURCES message_digest_test.c LIBS message)
 unit_test(NAME message_envelope SOURCES message_envelope_test.c LIBS message)
+unit_test(NAME message_identity SOURCES message_identity_test.c LIBS message)
 unit_test(NAME message_keyring SOURCES message_keyring_test.c LIBS message)
 unit_test(NAME message_replay SOURCES message_replay_test.c LIBS message)
 unit_test(NAME message_seal SOURCES message_seal_test.c LIBS message OpenSSL::Crypto)

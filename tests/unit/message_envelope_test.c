@@ -111,6 +111,30 @@ START_TEST(another_crossing_is_another_seal_even_under_the_same_key)
 }
 END_TEST
 
+START_TEST(within_the_app_realm_everybody_takes_what_everybody_seals)
+{
+	struct envelope nodes[2];
+	struct message m = request(span_of("{}"));
+
+	must_init(&nodes[0], "", ENVELOPE_INNER);
+	must_init(&nodes[1], "", ENVELOPE_INNER);
+	ck_assert_int_eq(envelope_wrap(&nodes[0], &m), ERR_OK);
+	struct message copy = m;
+
+	ck_assert_int_eq(envelope_unwrap(&nodes[1], &m), ERR_OK);
+	ck_assert(span_is(m.body, "{}"));
+	m = copy;
+	ck_assert_int_eq(envelope_unwrap(&nodes[0], &m), ERR_OK);
+	/* But a crossing's seal is none of theirs, even under the same key. */
+	ck_assert_int_eq(envelope_unwrap(&app, &copy), ERR_SEAL);
+	m = request(span_of("{}"));
+	ck_assert_int_eq(envelope_wrap(&web, &m), ERR_OK);
+	ck_assert_int_eq(envelope_unwrap(&nodes[0], &m), ERR_SEAL);
+	envelope_fini(&nodes[0]);
+	envelope_fini(&nodes[1]);
+}
+END_TEST
+
 START_TEST(while_a_key_is_replaced_both_open)
 {
 	struct keyring old = ring;
@@ -181,6 +205,7 @@ int main(void)
 	tcase_add_test(tc, an_end_does_not_take_what_it_sent_itself);
 	tcase_add_test(tc, what_is_not_sealed_is_not_looked_at);
 	tcase_add_test(tc, another_crossing_is_another_seal_even_under_the_same_key);
+	tcase_add_test(tc, within_the_app_realm_everybody_takes_what_everybody_seals);
 	tcase_add_test(tc, while_a_key_is_replaced_both_open);
 	tcase_add_test(tc, the_largest_body_fits_and_its_memory_is_given_back);
 	tcase_add_test(tc, a_name_that_no_host_has_is_refused_and_unwinds);

@@ -691,6 +691,25 @@ START_TEST(a_key_has_a_public_name)
 }
 END_TEST
 
+START_TEST(a_seal_names_its_keys)
+{
+	struct seal_key_names names = seal_key_names(seal);
+	struct seal_key_name name;
+	struct keyring two = ring;
+
+	ck_assert_str_eq(names.present.at, "ea87aefc9b578aba");
+	ck_assert_str_eq(names.accepted.at, "");
+	two.accepted = ring.present;
+	two.present = key_from(1);
+	two.has_accepted = true;
+	ck_assert_int_eq(seal_rekey(seal, &two), ERR_OK);
+	ck_assert_int_eq(seal_key_name(&two.present, &name), ERR_OK);
+	names = seal_key_names(seal);
+	ck_assert_str_eq(names.present.at, name.at);
+	ck_assert_str_eq(names.accepted.at, "ea87aefc9b578aba");
+}
+END_TEST
+
 /* ---- memory that runs out ---- */
 
 enum { SWEEP = 120 };
@@ -808,6 +827,7 @@ int main(void)
 	tcase_add_test(keys, a_key_is_replaced_without_losing_a_message);
 	tcase_add_test(keys, keys_change_under_way);
 	tcase_add_test(keys, a_key_has_a_public_name);
+	tcase_add_test(keys, a_seal_names_its_keys);
 	tcase_add_loop_test(keys, every_allocation_of_the_library_may_fail, 0, SWEEP);
 	tcase_set_timeout(keys, 60);
 	suite_add_tcase(suite, keys);

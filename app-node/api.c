@@ -37,6 +37,7 @@ static void write_jobs(const struct jobs *j, struct json_writer *w)
 	json_write_u64_member(w, "problems", j->counters.call_problems);
 	json_write_u64_member(w, "expired", j->counters.call_expired);
 	json_write_u64_member(w, "redelivered", j->counters.calls_redelivered);
+	json_write_u64_member(w, "revoked", j->counters.calls_revoked);
 	json_write_object_end(w);
 	json_write_key(w, "sends");
 	json_write_object(w);
@@ -45,6 +46,7 @@ static void write_jobs(const struct jobs *j, struct json_writer *w)
 	json_write_u64_member(w, "retried", j->counters.sends_retried);
 	json_write_u64_member(w, "dead", j->counters.sends_dead);
 	json_write_u64_member(w, "handed_back", j->counters.sends_handed_back);
+	json_write_u64_member(w, "revoked", j->counters.sends_revoked);
 	json_write_object_end(w);
 	json_write_key(w, "handlers");
 	json_write_object(w);
@@ -69,7 +71,7 @@ static void answer_status(struct node_daemon *n, struct http_request *rq)
 	json_write_text_member(&w, "identity", tls_identity_name(n->site->identity));
 	json_write_u64_member(&w, "pid", (uint64_t)getpid());
 	json_write_u64_member(&w, "uptime_s", (clock_mono_us() - n->started_us) / 1000000);
-	json_write_bool_member(&w, "ready", crossings_are_ready(&n->crossings));
+	json_write_bool_member(&w, "ready", node_is_ready(n));
 	json_write_text_member(&w, "site", n->site->contract.site);
 	json_write_text_member(&w, "contract", n->site->contract_digest);
 	json_write_key(&w, "crossings");
@@ -82,6 +84,7 @@ static void answer_status(struct node_daemon *n, struct http_request *rq)
 	list_each (x, &n->crossings.leaving)
 		write_crossing(container_of(x, struct crossing, node), &w);
 	json_write_array_end(&w);
+	orders_write_status(&n->orders, &w);
 	reload_write_status(&n->reload, &w);
 	write_jobs(&n->jobs, &w);
 	json_write_key(&w, "refused");
@@ -101,14 +104,15 @@ static enum probes_state probes_state(const struct node_daemon *n)
 {
 	if (n->state != NODE_RUNNING)
 		return PROBES_STOPPING;
-	return crossings_are_ready(&n->crossings) ? PROBES_READY : PROBES_NOT_READY;
+	return node_is_ready(n) ? PROBES_READY : PROBES_NOT_READY;
 }
 
 void api_answer(struct node_daemon *n, struct http_request *rq)
 {
 	if (n->metrics_are_old && span_is(http_request_path(rq), "/metrics"))
 		api_register_metrics(n);
-	if (probes_answer(rq, probes_state(n), "no link to some crossing: see /v1/status",
+	if (probes_answer(rq, probes_state(n),
+		    "no link to some crossing, or to the inner vhost: see /v1/status",
 		    &n->metrics))
 		return;
 	if (!span_is(http_request_path(rq), "/v1/status"))
@@ -179,6 +183,8 @@ void api_register_metrics(struct node_daemon *n)
 		{ "sallyport_sends_retried_total", "Runs of sends that failed and are tried again.", &c->sends_retried },
 		{ "sallyport_sends_dead_total", "Sends dead-lettered.", &c->sends_dead },
 		{ "sallyport_sends_handed_back_total", "Sends given back to the broker unrun.", &c->sends_handed_back },
+		{ "sallyport_calls_revoked_total", "Calls dropped without an answer: their host was thrown out.", &c->calls_revoked },
+		{ "sallyport_sends_revoked_total", "Sends dropped: their host was thrown out. They stay at the border.", &c->sends_revoked },
 		{ "sallyport_duplicates_total", "Deliveries whose id was under way already.", &c->duplicates },
 		{ "sallyport_overloaded_total", "Deliveries refused for want of memory.", &c->overloaded },
 	};
@@ -204,6 +210,7 @@ void api_register_metrics(struct node_daemon *n)
 	}
 	list_each (x, &n->crossings.all)
 		register_crossing(m, container_of(x, struct crossing, node));
+	orders_register(m, &n->orders);
 	reload_register(m, &n->reload);
 	probes_register_server(m, http_server_counters(n->server));
 }

@@ -6,6 +6,7 @@
 #include "amqp/consumer.h"
 #include "app-node/crossing.h"
 #include "http/target.h"
+#include "message/identity.h"
 #include "message/replay.h"
 
 #define AT(field) OPTION_AT(struct node_config, field)
@@ -24,15 +25,34 @@ static const char *check_crossing(struct span value)
 						    : "a host's name has at most 63 characters";
 }
 
+static const char *check_revoked(struct span value)
+{
+	struct identity who;
+
+	if (identity_parse(value, &who) == ERR_OK && span_is(who.realm, "web"))
+		return NULL;
+	return "is no identity of a web host: web.HOST.gN";
+}
+
 /* clang-format off */
 static const struct option table[] = {
 	{ "node", OPTION_NAME, AT(node), 1, 63, NULL, "app1", NULL,
 		"name of this node, as provisioned", OPTION_AT_START },
-	{ "crossings", OPTION_NAMES, AT(crossings), 1, 500, NULL, "web1, web2", check_crossing,
+	{ "crossings", OPTION_NAMES, AT(crossings), 1, 500, "", "web1, web2", check_crossing,
 		"the web hosts that this node serves", OPTION_AT_RELOAD },
+	{ "crossings.revoked", OPTION_NAMES, AT(revoked), 1, 500, "", "web.web3.g2, web.web4.g1",
+		check_revoked, "who was thrown out: of each host the newest identity; it and those before are not served, whatever the broker says", OPTION_AT_RELOAD },
 	{ "seal.keys", OPTION_PATH, AT(seal_keys), 1, 4096, NULL, "seal", NULL,
 		"folder with a key file for each crossing, HOST.seal: what crosses is sealed with it",
 		OPTION_AT_RELOAD },
+	{ "seal.inner", OPTION_SECRET, AT(seal_inner), 1, 4096, NULL, "seal/inner.seal", NULL,
+		"key file of the inner vhost: what operations and nodes tell each other is sealed with it",
+		OPTION_AT_RELOAD },
+	{ "inner.brokers", OPTION_LIST, AT(inner_brokers), 1, 8, "", "127.0.0.1:5671",
+		option_check_address, "brokers of the inner vhost, host:port, tried in turn; without it those of the border",
+		OPTION_AT_RELOAD },
+	{ "ready.inner", OPTION_BOOL, AT(ready_inner), 0, 0, "no", NULL, NULL,
+		"readiness needs the inner vhost too", OPTION_AT_START },
 	{ "handlers", OPTION_TEXT, AT(handlers), 1, 512, NULL,
 		"http+unix:///run/shop/handlers.sock", check_handlers,
 		"where handlers answer: each operation is a POST to <handlers>/<operation>", OPTION_AT_START },
@@ -62,11 +82,12 @@ static char *ring_path(const char *folder, const char *host)
 	return asprintf(&path, "%s/%s.seal", folder, host) < 0 ? NULL : path;
 }
 
-enum err node_open_rings(const void *node_config, struct site *site, struct report *report)
+/* The rings of the crossings, then that of the inner vhost. */
+static enum err open_rings(
+	const struct node_config *config, struct site *site, struct report *report)
 {
-	const struct node_config *config = node_config;
 	size_t count = config->crossings.count;
-	char **paths = calloc(count, sizeof(*paths));
+	char **paths = calloc(count + 1, sizeof(*paths));
 	enum err err = paths == NULL ? ERR_NOMEM : ERR_OK;
 
 	for (size_t i = 0; i < count && err == ERR_OK; i++) {
@@ -74,10 +95,27 @@ enum err node_open_rings(const void *node_config, struct site *site, struct repo
 		if (paths[i] == NULL)
 			err = ERR_NOMEM;
 	}
-	if (err == ERR_OK)
-		err = site_open_rings(site, paths, count, report);
+	if (err == ERR_OK) {
+		paths[count] = config->seal_inner;
+		err = site_open_rings(site, paths, count + 1, report);
+	}
 	for (size_t i = 0; i < count && paths != NULL; i++)
 		free(paths[i]);
 	free(paths);
 	return err;
+}
+
+enum err node_open_more(
+	const void *node_config, const char *file, struct site *site, struct report *report)
+{
+	const struct node_config *config = node_config;
+	enum err err = site_open_inner(
+		site, &config->site, &config->inner_brokers, file, report);
+
+	return err == ERR_NOMEM ? err : open_rings(config, site, report);
+}
+
+const struct keyring *node_inner_ring(const struct site *site)
+{
+	return &site->rings[site->ring_count - 1];
 }

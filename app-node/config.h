@@ -4,6 +4,7 @@
 #ifndef SALLYPORT_NODE_CONFIG_H
 #define SALLYPORT_NODE_CONFIG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/options.h"
@@ -13,7 +14,12 @@ struct node_config {
 	struct site_config site;
 	char *node;
 	struct option_list crossings;
+	struct option_list
+		revoked; /* identities: of each host the newest that was thrown out */
 	char *seal_keys; /* folder */
+	char *seal_inner;
+	struct option_list inner_brokers; /* empty: those of the border */
+	bool ready_inner;
 	char *handlers;
 	uint64_t handler_connections;
 	uint64_t call_prefetch;
@@ -26,8 +32,12 @@ struct node_config {
 /* The table of all keys. */
 extern const struct options node_options;
 
-/* A ring for each crossing, in their order: a setup_rings_fn. */
-WARN_UNUSED enum err node_open_rings(
-	const void *node_config, struct site *site, struct report *report);
+/* A ring for each crossing, in their order, and that of the inner vhost; its brokers: a setup_more_fn.
+ */
+WARN_UNUSED enum err node_open_more(
+	const void *node_config, const char *file, struct site *site, struct report *report);
+
+/* The keys of the inner vhost, borrowed from what node_open_more() opened. */
+const struct keyring *node_inner_ring(const struct site *site);
 
 #endif

@@ -292,6 +292,7 @@ enum err crossing_init(struct crossing *x, struct loop *l, const struct crossing
 		.loop = l,
 		.call_prefetch = config->call_prefetch,
 		.send_prefetch = config->send_prefetch,
+		.revoked = config->revoked,
 		.events = *events,
 		.arg = arg,
 	};

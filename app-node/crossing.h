@@ -72,6 +72,7 @@ struct crossing_config {
 	struct link_config link;    /* name and vhost are filled in here */
 	struct digest recipe;       /* what the link is made of */
 	const struct keyring *ring; /* its sealing keys; copied */
+	uint64_t revoked;           /* of its host, see struct crossing */
 	uint32_t replay_kept;       /* of its messages, as seen_init() */
 	uint16_t call_prefetch;
 	uint16_t send_prefetch;
@@ -100,6 +101,7 @@ struct crossing {
 	struct crossing_counters counters;
 	unsigned job_count;   /* that came through here and have not ended */
 	struct origin origin; /* of its work, for the dispatch */
+	uint64_t revoked; /* nothing of its host up to this generation is taken or answered */
 	struct envelope envelope;
 	struct seen seen;   /* of its messages, whatever becomes of its links */
 	struct quiet quiet; /* what is logged about this host, at most */

@@ -114,12 +114,25 @@ static void on_less(void *arg, struct crossing *x)
 	look(cs);
 }
 
+/* Where there is none to wait for, nothing else would tell. */
+static void on_soon(struct timer *timer)
+{
+	look(container_of(timer, struct crossings, soon));
+}
+
 /* ---- which there are ---- */
 
 void crossings_init(struct crossings *cs, struct loop *l, struct jobs *jobs,
-	const struct crossings_events *events, void *arg)
+	const struct revoked *revoked, const struct crossings_events *events, void *arg)
 {
-	*cs = (struct crossings){ .loop = l, .jobs = jobs, .events = *events, .arg = arg };
+	*cs = (struct crossings){
+		.loop = l,
+		.jobs = jobs,
+		.revoked = revoked,
+		.events = *events,
+		.arg = arg,
+	};
+	timer_init(&cs->soon, l, on_soon);
 	list_init(&cs->all);
 	list_init(&cs->coming);
 	list_init(&cs->leaving);
@@ -129,6 +142,7 @@ void crossings_fini(struct crossings *cs)
 {
 	if (cs->loop == NULL)
 		return;
+	timer_cancel(&cs->soon);
 	drop_all(&cs->all);
 	drop_all(&cs->coming);
 	drop_all(&cs->leaving);
@@ -151,6 +165,7 @@ static enum err prepare_new(struct crossings *cs, const struct setup *setup, siz
 		.link = site_link_config(&setup->site, &node->site),
 		.recipe = setup->site.link_recipe,
 		.ring = &setup->site.rings[i],
+		.revoked = revoked_up_to(cs->revoked, node->crossings.at[i]),
 		.replay_kept = (uint32_t)node->replay_kept,
 		.call_prefetch = (uint16_t)node->call_prefetch,
 		.send_prefetch = (uint16_t)node->send_prefetch,
@@ -169,8 +184,11 @@ static enum err prepare(struct crossings *cs, const struct setup *setup, size_t 
 {
 	const struct node_config *node = setup->config;
 	struct link_config link = site_link_config(&setup->site, &node->site);
-	struct crossing *x = find(cs, node->crossings.at[i]);
+	const char *host = node->crossings.at[i];
+	struct crossing *x = find(cs, host);
 
+	if (x == NULL && revoked_is_shut(cs->revoked, host, &node->revoked))
+		return ERR_OK;
 	if (x == NULL)
 		return prepare_new(cs, setup, i);
 	return crossing_prepare(x, &link, &setup->site.link_recipe);
@@ -236,6 +254,42 @@ void crossings_take(struct crossings *cs, const struct option_list *hosts)
 	cs->events.on_move(cs->arg);
 }
 
+static void shut(struct crossings *cs, struct crossing *x)
+{
+	if (find(cs, x->host) == x) {
+		list_drop(&x->node);
+		list_append(&cs->leaving, &x->node);
+		cs->count--;
+	}
+	crossing_stop(x);
+}
+
+/* Last touch of x. */
+static void throw_out(struct crossings *cs, struct crossing *x, uint64_t generation,
+	enum crossings_revocation how)
+{
+	if (generation > x->revoked)
+		x->revoked = generation;
+	if (how == CROSSINGS_SHUT && cs->state < CROSSINGS_STOPPING)
+		shut(cs, x);
+	jobs_revoke(cs->jobs, x, generation);
+}
+
+void crossings_revoke(struct crossings *cs, const char *host, uint64_t generation,
+	enum crossings_revocation how)
+{
+	struct crossing *x = find(cs, host);
+
+	/* First those that leave already: whoever is shut goes among them. */
+	list_each_safe (n, &cs->leaving)
+		if (strcmp(crossing_at(n)->host, host) == 0)
+			throw_out(cs, crossing_at(n), generation, how);
+	if (x != NULL)
+		throw_out(cs, x, generation, how);
+	jobs_share(cs->jobs, cs->count);
+	cs->events.on_move(cs->arg);
+}
+
 /* ---- the way down ---- */
 
 void crossings_drain(struct crossings *cs)
@@ -244,6 +298,7 @@ void crossings_drain(struct crossings *cs)
 	cs->state = CROSSINGS_DRAINING;
 	list_each (n, &cs->all)
 		crossing_drain(crossing_at(n));
+	timer_after(&cs->soon, 0);
 }
 
 void crossings_stop(struct crossings *cs)
@@ -255,6 +310,7 @@ void crossings_stop(struct crossings *cs)
 	for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
 		list_each (n, lists[i])
 			crossing_stop(crossing_at(n));
+	timer_after(&cs->soon, 0);
 }
 
 /* ---- questions ---- */

@@ -11,6 +11,7 @@
 #include "app-node/config.h"
 #include "app-node/crossing.h"
 #include "app-node/job.h"
+#include "app-node/revoked.h"
 #include "daemon/setup.h"
 
 struct crossings_events {
@@ -38,23 +39,27 @@ enum crossings_state {
 struct crossings {
 	struct loop *loop;
 	enum crossings_state state;
-	struct jobs *jobs;   /* borrowed */
-	struct node all;     /* as configured */
-	struct node coming;  /* prepared, for crossings_take() */
-	struct node leaving; /* not configured any more */
-	unsigned count;      /* of `all` */
+	struct jobs *jobs;             /* borrowed */
+	const struct revoked *revoked; /* borrowed */
+	struct timer soon;             /* looks whether that was the last one already */
+	struct node all;               /* as configured */
+	struct node coming;            /* prepared, for crossings_take() */
+	struct node leaving;           /* not configured any more */
+	unsigned count;                /* of `all` */
 	struct crossings_events events;
 	void *arg;
 };
 
-/* Takes:   jobs are borrowed, for what comes and for what is handed back. */
+/* Takes:   jobs are borrowed, for what comes and for what is handed back; so is the book of who was
+ *          thrown out. */
 void crossings_init(struct crossings *cs, struct loop *l, struct jobs *jobs,
-	const struct crossings_events *events, void *arg);
+	const struct revoked *revoked, const struct crossings_events *events, void *arg);
 
 /* Not started, or STOPPED; a zeroed one is fine. */
 void crossings_fini(struct crossings *cs);
 
-/* Makes whatever this setup has and we have not: crossings, links. Nothing changes yet.
+/* Makes whatever this setup has and we have not: crossings, links; but nothing for a host that is shut,
+ * also under this setup. Nothing changes yet.
  * Takes:   setup's config is a struct node_config, borrowed for the call.
  * Returns: ERR_OK: crossings_take() is next. Otherwise all is as before: ERR_NOMEM. */
 WARN_UNUSED enum err crossings_prepare(struct crossings *cs, const struct setup *setup);
@@ -71,6 +76,14 @@ void crossings_discard(struct crossings *cs);
 
 /* What was prepared begins; crossings that `hosts` does not name any more leave. */
 void crossings_take(struct crossings *cs, const struct option_list *hosts);
+
+/* What this host made, up to this generation, is neither taken nor answered any more.
+ * CROSSINGS_SHUT:          its crossing is closed at once, and crossings_prepare() makes it anew when the
+ *                          configuration knows of it.
+ * CROSSINGS_AS_CONFIGURED: it stays, or leaves, as configured. */
+enum crossings_revocation { CROSSINGS_SHUT = 0, CROSSINGS_AS_CONFIGURED };
+void crossings_revoke(struct crossings *cs, const char *host, uint64_t generation,
+	enum crossings_revocation how);
 
 /* No more calls. */
 void crossings_drain(struct crossings *cs);

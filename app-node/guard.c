@@ -117,8 +117,12 @@ enum guard_verdict guard_judge(const struct contract *contract, const struct gua
 		return GUARD_OVERSIZED;
 	if (!message_type_is_valid(m->type) || m->content != MESSAGE_JSON)
 		return GUARD_MALFORMED;
-	if (identity_generation(m->user_id, "web", facts->host) == 0)
+	uint64_t generation = identity_generation(m->user_id, "web", facts->host);
+
+	if (generation == 0)
 		return GUARD_FORGED_SENDER;
+	if (generation <= facts->revoked)
+		return GUARD_REVOKED;
 	const struct operation *found = contract_find(contract, m->type);
 
 	if (found == NULL || !contract_allows(contract, span_of(facts->host), found))

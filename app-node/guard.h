@@ -22,6 +22,7 @@
 	X(GUARD_UNSEALED,        "unsealed")        /* as no agent of ours sends it */    \
 	X(GUARD_SEAL,            "seal")            /* it was not sealed for here, so */  \
 	X(GUARD_FORGED_SENDER,   "forged-sender")   /* user-id is not of this host */     \
+	X(GUARD_REVOKED,         "revoked")         /* its sender was thrown out */        \
 	X(GUARD_UNKNOWN_OP,      "unknown-operation") /* or not open to this host */      \
 	X(GUARD_WRONG_KIND,      "wrong-kind")      /* or on the wrong lane */            \
 	X(GUARD_EXPIRED,         "expired")         /* its caller has given up */         \
@@ -47,6 +48,7 @@ struct guard_facts {
 	const char *host;     /* of the crossing that it came through */
 	enum guard_lane lane; /* of the queue that it came from */
 	enum err fault;       /* of the delivery, as a crossing says it */
+	uint64_t revoked; /* this generation of the host and those before are out; 0: none */
 	uint64_t now_unix_us;
 	uint64_t clock_skew_us; /* a sender's clock may be off by so much */
 };

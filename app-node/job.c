@@ -8,6 +8,7 @@
 #include "base/bug.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "message/identity.h"
 
 enum {
 	/* Of one crossing, while no handler is free; beyond it the oldest give way. */
@@ -155,6 +156,7 @@ static struct job *make(struct jobs *j, struct crossing_shift *s, const struct d
 		.tag = d->tag,
 		.op = op,
 		.id = m->id,
+		.generation = identity_generation(m->user_id, "web", s->crossing->host),
 		.key = { .at = at, .len = m->key.len },
 		.traceparent = { .at = at + m->key.len, .len = m->traceparent.len },
 		.body = { .at = at + m->key.len + m->traceparent.len, .len = m->body.len },
@@ -384,6 +386,43 @@ void jobs_shift_gone(struct jobs *j, const struct crossing_shift *s)
 		crossing_job_moved(job->crossing, job->shift, NULL);
 		job->shift = NULL;
 	}
+}
+
+/* Nobody is told, and nothing is settled but what would be in the way: the rest goes back when the
+ * connection is closed, and is evidence. */
+static void drop_revoked(struct job *job)
+{
+	struct jobs *j = job->all;
+	bool is_call = job_is_call(job);
+
+	if (job->work.state == WORK_RUNNING)
+		http_client_cancel(j->config.client, &job->call);
+	if (crossing_may_log(job->crossing, "revoked"))
+		log_warn("msg=%s op=%s host=%s event=dropped reason=revoked attempts=%llu",
+			id_format(&job->id).at, job->op->name, job->crossing->host,
+			(unsigned long long)job->attempts);
+	if (is_call)
+		j->counters.calls_revoked++;
+	else
+		j->counters.sends_revoked++;
+	if (!is_call && job->crossing->state < CROSSING_CLOSING && job_has_delivery(job))
+		consumer_reject(&job->shift->send, job->tag);
+	job_end(job);
+}
+
+void jobs_revoke(struct jobs *j, struct crossing *x, uint64_t generation)
+{
+	struct job *job;
+	struct job *next;
+
+	j->is_starting = true; /* nothing begins while we walk */
+	RB_FOREACH_SAFE(job, jobs_by_id, &j->by_id, next)
+	{
+		if (job->crossing == x && job->generation <= generation)
+			drop_revoked(job);
+	}
+	j->is_starting = false;
+	jobs_run(j);
 }
 
 void jobs_crossing_gone(struct jobs *j, const struct crossing *x)

@@ -32,6 +32,8 @@ struct jobs_counters {
 	uint64_t sends_retried;
 	uint64_t sends_dead; /* refused by the handler, or out of retries: dead-lettered */
 	uint64_t sends_handed_back; /* the lane was lost before they ran */
+	uint64_t calls_revoked;     /* dropped, not answered: their host was thrown out */
+	uint64_t sends_revoked;     /* dropped; they stay at the border */
 	uint64_t duplicates;        /* the same id was under way already */
 	uint64_t overloaded;        /* no memory for them */
 };
@@ -70,6 +72,7 @@ struct job {
 	struct delivery_tag tag;
 	const struct operation *op;
 	struct id id;
+	uint64_t generation;     /* of its host, which made it */
 	struct span key;         /* ours, behind the struct */
 	struct span traceparent; /* ours */
 	struct span body;        /* ours */
@@ -123,6 +126,10 @@ void jobs_sends_lost(struct jobs *j, struct crossing_shift *s);
 
 /* s is freed: what runs and came through it is settled no more. */
 void jobs_shift_gone(struct jobs *j, const struct crossing_shift *s);
+
+/* What this host made up to this generation is dropped without an answer, running or not. x may be
+ * freed inside, if it was on its way out. */
+void jobs_revoke(struct jobs *j, struct crossing *x, uint64_t generation);
 
 /* No job of this crossing is left, and none will come. */
 void jobs_crossing_gone(struct jobs *j, const struct crossing *x);

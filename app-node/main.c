@@ -22,7 +22,7 @@ int main(int argc, char **argv)
 		.site_at = offsetof(struct node_config, site),
 		.name_at = offsetof(struct node_config, node),
 		.realm = "app",
-		.open_rings = node_open_rings,
+		.open_more = node_open_more,
 	};
 	const struct program program = {
 		.name = set.program,

@@ -37,11 +37,14 @@ static void on_closed(void *arg)
 	loop_stop(&n->loop);
 }
 
-static void on_crossings_stopped(void *arg)
+/* Of the crossings, and of the inner link. */
+static void on_left(void *arg)
 {
 	struct node_daemon *n = arg;
 
 	n->metrics_are_old = true;
+	if (--n->closing > 0)
+		return;
 	move(n, NODE_CLOSING);
 	n->closing = 2;
 	http_client_stop(n->client, on_closed, n);
@@ -53,7 +56,9 @@ static void leave(struct node_daemon *n)
 	timer_cancel(&n->drain_limit);
 	move(n, NODE_LEAVING);
 	jobs_cancel(&n->jobs);
+	n->closing = 2;
 	crossings_stop(&n->crossings);
+	orders_stop(&n->orders);
 }
 
 static void on_drain_limit(struct timer *timer)
@@ -91,13 +96,37 @@ static void on_stop(void *arg)
 	crossings_drain(&n->crossings);
 }
 
+/* ---- readiness ---- */
+
+bool node_is_ready(const struct node_daemon *n)
+{
+	return crossings_are_ready(&n->crossings) &&
+	       (!n->config->ready_inner || inner_is_ready(&n->orders.inner));
+}
+
+static void look_ready(struct node_daemon *n)
+{
+	bool border = !n->config->site.ready_border || crossings_are_ready(&n->crossings);
+	bool inner = !n->config->ready_inner || inner_is_ready(&n->orders.inner);
+
+	if (border && inner)
+		life_tell_ready(&n->life);
+}
+
 /* ---- SIGHUP ---- */
 
 static void tell_progress(struct node_daemon *n)
 {
+	const struct relief *inner = &n->orders.inner.relief;
+
+	if (inner->state == RELIEF_PENDING) {
+		reload_tell(&n->reload, RELOAD_HANGS);
+		return;
+	}
 	switch (crossings_progress(&n->crossings)) {
 	case CROSSINGS_STEADY:
-		reload_tell(&n->reload, RELOAD_ALL_DONE);
+		reload_tell(&n->reload,
+			relief_is_changing(inner) ? RELOAD_GOES_ON : RELOAD_ALL_DONE);
 		return;
 	case CROSSINGS_CHANGING:
 		reload_tell(&n->reload, RELOAD_GOES_ON);
@@ -108,14 +137,23 @@ static void tell_progress(struct node_daemon *n)
 	}
 }
 
-static void on_crossings_move(void *arg)
+/* Of the crossings' links, or of the inner one. */
+static void on_links_move(void *arg)
 {
 	struct node_daemon *n = arg;
 
 	n->metrics_are_old = true;
-	if (crossings_are_ready(&n->crossings))
-		life_tell_ready(&n->life);
+	look_ready(n);
 	tell_progress(n);
+}
+
+static enum err rekey(
+	struct node_daemon *n, const struct node_config *config, const struct site *site)
+{
+	enum err crossings = crossings_rekey(&n->crossings, config, site->rings);
+	enum err inner = orders_rekey(&n->orders, node_inner_ring(site));
+
+	return crossings == ERR_OK ? inner : crossings;
 }
 
 /* All that can fail, before anything changes. */
@@ -125,16 +163,19 @@ static enum err prepare(struct node_daemon *n, const struct setup *fresh)
 
 	if (err != ERR_OK)
 		return err;
-	err = crossings_rekey(&n->crossings, fresh->config, fresh->site.rings);
+	err = orders_prepare(&n->orders, fresh);
+	if (err == ERR_OK)
+		err = rekey(n, fresh->config, &fresh->site);
 	if (err == ERR_OK)
 		err = http_server_allow_uids(
 			n->server, fresh->site.api_users, fresh->site.api_user_count);
 	if (err == ERR_OK)
 		return ERR_OK;
 	crossings_discard(&n->crossings);
+	orders_discard(&n->orders);
 	/* Short of memory: this may fail too, and both rings are good as long as a rotation
 	 * lasts. */
-	if (crossings_rekey(&n->crossings, n->config, n->site->rings) != ERR_OK)
+	if (rekey(n, n->config, n->site) != ERR_OK)
 		log_error("event=rekey-failed err=\"%s\"", err_text(err));
 	return err;
 }
@@ -154,6 +195,7 @@ static void on_reload(void *arg)
 	}
 	reload_take(&n->reload, &fresh);
 	crossings_take(&n->crossings, &n->config->crossings);
+	orders_take(&n->orders);
 }
 
 /* ---- events ---- */
@@ -164,8 +206,7 @@ static void on_change(void *arg, struct crossing *x)
 	bool is_ready = crossing_is_ready(x);
 
 	log_info("host=%s event=crossing-%s", x->host, is_ready ? "ready" : "away");
-	if (crossings_are_ready(&n->crossings))
-		life_tell_ready(&n->life);
+	look_ready(n);
 }
 
 /* What the sender of a refused call is told. False: nothing, because what was refused may be a copy,
@@ -194,6 +235,7 @@ static bool find_problem(enum guard_verdict verdict, enum problem_type *out)
 	case GUARD_MALFORMED:
 	case GUARD_UNSEALED:
 	case GUARD_SEAL:
+	case GUARD_REVOKED:
 	case GUARD_EXPIRED:
 	case GUARD_FUTURE:
 	case GUARD_REPLAY:
@@ -280,6 +322,7 @@ static void on_delivery(
 		.host = s->crossing->host,
 		.lane = c == &s->call ? GUARD_LANE_CALL : GUARD_LANE_SEND,
 		.fault = d->fault,
+		.revoked = s->crossing->revoked,
 		.now_unix_us = clock_unix_us(),
 		.clock_skew_us = n->config->clock_skew_ms * 1000,
 	};
@@ -347,19 +390,27 @@ static enum err start(struct node_daemon *n, const struct setup *setup, int read
 	static const struct crossings_events events = {
 		.on_delivery = on_delivery,
 		.on_change = on_change,
-		.on_move = on_crossings_move,
+		.on_move = on_links_move,
 		.on_drained = on_drained,
-		.on_stopped = on_crossings_stopped,
+		.on_stopped = on_left,
+	};
+	static const struct orders_events orders_events = {
+		.on_move = on_links_move,
+		.on_stopped = on_left,
 	};
 
 	timer_init(&n->drain_limit, &n->loop, on_drain_limit);
-	crossings_init(&n->crossings, &n->loop, &n->jobs, &events, n);
+	orders_init(&n->orders);
+	crossings_init(&n->crossings, &n->loop, &n->jobs, &n->orders.revoked, &events, n);
 	enum err err = life_init(&n->life, &n->loop, ready_fd, on_stop, on_reload, n);
 
 	if (err == ERR_OK)
 		err = open_handlers(n);
 	if (err == ERR_OK)
 		err = crossings_prepare(&n->crossings, setup);
+	if (err == ERR_OK)
+		err = orders_open(
+			&n->orders, &n->loop, setup, &n->crossings, &orders_events, n);
 	if (err == ERR_OK)
 		err = open_server(n);
 	if (err != ERR_OK)
@@ -369,8 +420,8 @@ static enum err start(struct node_daemon *n, const struct setup *setup, int read
 	if (err != ERR_OK)
 		return err;
 	crossings_take(&n->crossings, &n->config->crossings);
-	if (!n->config->site.ready_border)
-		life_tell_ready(&n->life);
+	orders_start(&n->orders);
+	look_ready(n);
 	return ERR_OK;
 }
 
@@ -414,6 +465,7 @@ enum err node_run(struct setup *setup, int ready_fd)
 	loop_run(&n.loop);
 	metrics_fini(&n.metrics);
 	crossings_fini(&n.crossings);
+	orders_fini(&n.orders);
 	jobs_fini(&n.jobs);
 	reload_fini(&n.reload);
 	life_fini(&n.life);

@@ -8,6 +8,7 @@
 #include "app-node/crossings.h"
 #include "app-node/guard.h"
 #include "app-node/job.h"
+#include "app-node/orders.h"
 #include "base/buf.h"
 #include "daemon/life.h"
 #include "daemon/metrics.h"
@@ -24,7 +25,8 @@ struct node_daemon {
 	const struct site *site;          /* likewise */
 	enum node_state state;
 	struct crossings crossings;
-	unsigned closing; /* CLOSING: client and server */
+	struct orders orders;
+	unsigned closing; /* LEAVING: crossings and orders; CLOSING: client and server */
 	struct http_target handlers;
 	struct http_client *client;
 	struct http_server *server;
@@ -37,6 +39,9 @@ struct node_daemon {
 	struct reload reload;
 	uint64_t started_us; /* monotonic */
 };
+
+/* Whatever the configuration wants a link to is linked. */
+bool node_is_ready(const struct node_daemon *n);
 
 /* Runs until SIGTERM or SIGINT has been obeyed: a program_run_fn.
  *

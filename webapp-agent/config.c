@@ -30,9 +30,11 @@ static const struct option table[] = {
 
 const struct options agent_options = { .table = table, .count = ARRAY_COUNT(table) };
 
-enum err agent_open_rings(const void *agent_config, struct site *site, struct report *report)
+enum err agent_open_more(
+	const void *agent_config, const char *file, struct site *site, struct report *report)
 {
 	const struct agent_config *config = agent_config;
 
+	(void)file;
 	return site_open_rings(site, &config->seal_key, 1, report);
 }

@@ -25,8 +25,8 @@ struct agent_config {
 /* The table of all keys. */
 extern const struct options agent_options;
 
-/* The one ring of this host's crossing: a setup_rings_fn. */
-WARN_UNUSED enum err agent_open_rings(
-	const void *agent_config, struct site *site, struct report *report);
+/* The one ring of this host's crossing: a setup_more_fn. */
+WARN_UNUSED enum err agent_open_more(
+	const void *agent_config, const char *file, struct site *site, struct report *report);
 
 #endif

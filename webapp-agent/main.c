@@ -102,7 +102,7 @@ int main(int argc, char **argv)
 		.site_at = offsetof(struct agent_config, site),
 		.name_at = offsetof(struct agent_config, host),
 		.realm = "web",
-		.open_rings = agent_open_rings,
+		.open_more = agent_open_more,
 	};
 	const struct program program = {
 		.name = set.program,

@@ -4,7 +4,7 @@
 #
 # The model: {format, site_file, site: (what realm-site.jq made of it), hosts: PARTIES, nodes: PARTIES, seals: {NAME:
 # {last, present, accepted}}}. A party: {status: "active" | "revoked" | "removed", last: generation, live: [generations
-# that may log in]}. Numbers only grow: a generation or a key is given out once, whatever became of it, because the broker
+# that may log in], revoked: the last that was thrown out, if one was}. Numbers only grow: a generation or a key is given out once, whatever became of it, because the broker
 # lets in whoever has a certificate of the authority with the name of a user.
 
 def realms: {hosts: "web", nodes: "app"};
@@ -24,6 +24,7 @@ def add($kind; $name):
 	if .[$kind][$name].status == "active" then .
 	else
 		.[$kind][$name] |= {status: "active", last: (.last // 0), live: [], from_site: (.from_site // false)}
+			+ (if .revoked then {revoked} elif .status == "revoked" then {revoked: .last} else {} end)
 		| next_generation($kind; $name)
 		| if $kind == "hosts" then new_seal($name) else . end
 	end;
@@ -36,7 +37,7 @@ def adopt:
 
 def rotate($name): next_generation(kind_of($name); $name);
 def retire($name): .[kind_of($name)][$name].live |= [max];
-def revoke($name): .[kind_of($name)][$name] |= (.status = "revoked" | .live = []);
+def revoke($name): .[kind_of($name)][$name] |= (.status = "revoked" | .live = [] | .revoked = .last);
 def remove($name): .[kind_of($name)][$name] |= (.status = "removed" | .live = []);
 
 # The next of three steps: all accept the new key; all seal with it; nobody knows the old one.
@@ -51,6 +52,12 @@ def newest($name): kind_of($name) as $kind | "\(realms[$kind]).\($name).g\(.[$ki
 
 def active_hosts: [.hosts | to_entries[] | select(.value.status == "active") | .key];
 def active: active_hosts + [.nodes | to_entries[] | select(.value.status == "active") | .key];
+
+# Of each host that was ever thrown out the newest identity: nothing that it or one before it made is believed. As many as
+# a node's configuration takes, those that are still there first.
+def revoked: [.hosts | to_entries[]
+	| (.value.revoked // (if .value.status == "revoked" then .value.last else null end)) as $n | select($n)
+	| {gone: (.value.status == "removed"), id: "\(realms.hosts).\(.key).g\($n)"}] | sort_by(.gone) | map(.id) | .[:500];
 
 # Who had a certificate once and may not come in again.
 def retired: [("hosts", "nodes") as $kind | .[$kind] | to_entries[] | .key as $name | .value

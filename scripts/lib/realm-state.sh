@@ -180,10 +180,11 @@ expiries() {
 
 # Bundles --------------------------------------------------------------------------------------------------------
 
-# make_bundle KIND NAME IDENTITY BROKERS CROSSINGS CONTRACT SEALS - writes a bundle, whole or not at all. SEALS is the
-# folder with the key files of everybody.
+# make_bundle KIND NAME IDENTITY BROKERS INNER CROSSINGS REVOKED CONTRACT SEALS - writes a bundle, whole or not at all. SEALS
+# is the folder with the key files of everybody; - is nothing.
 make_bundle() {
-	local kind=$1 name=$2 identity=$3 brokers=$4 crossings=$5 contract=$6 seals=$7 new=$state/bundles/.$3.new common
+	local kind=$1 name=$2 identity=$3 brokers=$4 inner=$5 crossings=$6 revoked=$7 contract=$8 seals=$9 common
+	local new=$state/bundles/.$identity.new
 	rm -rf -- "$new"
 	{ mkdir -- "$new" && cp -- "$pki/ca.pem" "$pki/$identity.pem" "$pki/$identity.key" "$new"; } || die "cannot write $new"
 	[[ $contract == - ]] || cp -- "$contract" "$new/contract.yaml" || die "cannot read the contract $contract"
@@ -197,9 +198,14 @@ contract = contract.yaml"
 			>"$new/webapp-agent.conf"
 		cp -- "$seals/$name.seal" "$new/seal.key"
 	else
-		printf 'node = %s\n%s\ncrossings = %s\napi.socket = /run/sallyport/node.sock\n' "$name" "$common" "$crossings" \
-			>"$new/app-node.conf"
-		printf 'seal.keys = seal\nhandlers = http+unix:///run/sallyport/handlers.sock\n' >>"$new/app-node.conf"
+		{
+			printf 'node = %s\n%s\n' "$name" "$common"
+			[[ $crossings == - ]] || printf 'crossings = %s\n' "$crossings"
+			[[ $revoked == - ]] || printf 'crossings.revoked = %s\n' "$revoked"
+			[[ $inner == "$brokers" ]] || printf 'inner.brokers = %s\n' "$inner"
+			printf 'seal.keys = seal\nseal.inner = seal/inner.seal\napi.socket = /run/sallyport/node.sock\n'
+			printf 'handlers = http+unix:///run/sallyport/handlers.sock\n'
+		} >"$new/app-node.conf"
 		cp -r -- "$seals" "$new/seal"
 	fi
 	if diff -rq -- "$new" "$state/bundles/$identity" >/dev/null 2>&1; then
@@ -218,17 +224,19 @@ make_seal_file() {
 
 # state_bundles - the bundles of everybody who is there, of the newest generation, and none of anybody else.
 state_bundles() {
-	local seals=$workshop/.seals folder keep=' ' kind name identity brokers crossings contract present accepted
+	local seals=$workshop/.seals folder keep=' ' kind name identity brokers inner crossings revoked contract
+	local present accepted
 	rm -rf -- "$seals"
 	mkdir -- "$seals"
 	while read -r name present accepted; do
 		make_seal_file "$seals" "$name" "$present" "$accepted"
 	done < <(ask '(active_hosts[], "inner") as $n | .seals[$n] | "\($n) \(.present) \(.accepted // "-")"' -r)
-	while IFS=$'\t' read -r kind name identity brokers crossings contract; do
-		make_bundle "$kind" "$name" "$identity" "$brokers" "$crossings" "$contract" "$seals"
+	while IFS=$'\t' read -r kind name identity brokers inner crossings revoked contract; do
+		make_bundle "$kind" "$name" "$identity" "$brokers" "$inner" "$crossings" "$revoked" "$contract" "$seals"
 		keep+="$identity "
 	done < <(ask '. as $model | active[] as $name | [kind_of($name), $name, newest($name),
-		([.site.brokers[] | select(.parts | index("border")) | .at] | join(", ")), (active_hosts | join(", ")),
+		(("border", "inner") as $part | [.site.brokers[] | select(.parts | index($part)) | .at] | join(", ")),
+		(active_hosts | join(", ")), (revoked | join(", ")),
 		.site.contract // "-"] | map(if . == "" then "-" else . end) | join("\t")' -r)
 	for folder in "$state"/bundles/*/; do
 		folder=${folder%/}

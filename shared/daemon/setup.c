@@ -35,7 +35,8 @@ enum err setup_open(const struct setup_kind *kind, const char *file, struct repo
 
 	err = site_open(config, file, report, &out->site);
 	site_expect_identity(&out->site, kind->realm, setup_name(out), config, file, report);
-	if (err != ERR_NOMEM && kind->open_rings(out->config, &out->site, report) == ERR_NOMEM)
+	if (err != ERR_NOMEM &&
+		kind->open_more(out->config, file, &out->site, report) == ERR_NOMEM)
 		err = ERR_NOMEM;
 	if (err == ERR_OK && !report_is_empty(report))
 		err = ERR_INPUT;

@@ -9,10 +9,10 @@
 #include "daemon/options.h"
 #include "daemon/site.h"
 
-/* Reads the sealing keys that a config names into the site, by site_open_rings(); returns what that
- * returns. */
-typedef enum err (*setup_rings_fn)(
-	const void *config, struct site *site, struct report *report);
+/* Opens whatever else a config names: the sealing keys, by site_open_rings(), which makes the returns;
+ * file is its name in the report. */
+typedef enum err (*setup_more_fn)(
+	const void *config, const char *file, struct site *site, struct report *report);
 
 /* What a daemon's config consists of. */
 struct setup_kind {
@@ -21,7 +21,7 @@ struct setup_kind {
 	size_t site_at;      /* offset of the struct site_config in it */
 	size_t name_at;      /* offset of the char * with the host's or the node's name */
 	const char *realm;   /* of its identity: "web", "app" */
-	setup_rings_fn open_rings;
+	setup_more_fn open_more;
 };
 
 struct setup {

@@ -25,17 +25,20 @@ static void mistake(struct report *report, const char *file, const char *key, co
 		text_show(span_of(value)).at, text);
 }
 
-static void read_brokers(struct site *s, const struct site_config *config, const char *file,
-	struct report *report)
+/* Returns how many there are. */
+static unsigned read_brokers(const struct option_list *list, const char *file, const char *key,
+	struct report *report, struct transport_address *out)
 {
-	for (size_t i = 0; i < config->brokers.count && i < CONNECTION_BROKERS_MAX; i++) {
-		const char *text = config->brokers.at[i];
+	unsigned count = 0;
 
-		if (transport_address_parse(span_of(text), &s->brokers[i]) != ERR_OK)
-			mistake(report, file, "border.brokers", text,
+	for (size_t i = 0; i < list->count && i < CONNECTION_BROKERS_MAX; i++) {
+		const char *text = list->at[i];
+
+		if (transport_address_parse(span_of(text), &out[count++]) != ERR_OK)
+			mistake(report, file, key, text,
 				"an address is host:port, for example 192.0.2.1:5671");
-		s->broker_count++;
 	}
+	return count;
 }
 
 static enum err read_identity(struct site *s, const struct site_config *config,
@@ -152,8 +155,8 @@ static void add_file(struct buf *recipe, const char *path)
 
 /* Read before the identity is opened: should the files change in between, the next reload takes
  * them for new once more, instead of never. */
-static enum err read_recipe(struct site *s, const struct site_config *config, const char *file,
-	struct report *report)
+static enum err read_recipe(const struct site_config *config, const struct option_list *brokers,
+	const char *file, struct report *report, struct digest *out)
 {
 	struct buf recipe;
 
@@ -164,8 +167,8 @@ static enum err read_recipe(struct site *s, const struct site_config *config, co
 	add_file(&recipe, config->tls_ca);
 	add_file(&recipe, config->tls_certificate);
 	add_file(&recipe, config->tls_key);
-	for (size_t i = 0; i < config->brokers.count; i++)
-		buf_format(&recipe, "%s\n", config->brokers.at[i]);
+	for (size_t i = 0; i < brokers->count; i++)
+		buf_format(&recipe, "%s\n", brokers->at[i]);
 	buf_format(&recipe, "%llu %llu %llu\n",
 		(unsigned long long)config->handshake_timeout_ms,
 		(unsigned long long)config->retry_longest_ms,
@@ -173,7 +176,7 @@ static enum err read_recipe(struct site *s, const struct site_config *config, co
 	enum err err = buf_status(&recipe);
 
 	if (err == ERR_OK)
-		err = digest_of(buf_span(&recipe), &s->link_recipe);
+		err = digest_of(buf_span(&recipe), out);
 	explicit_bzero(recipe.at, recipe.len);
 	buf_fini(&recipe);
 	if (err != ERR_FULL)
@@ -187,14 +190,15 @@ enum err site_open(const struct site_config *config, const char *file, struct re
 	struct site *out)
 {
 	*out = (struct site){ 0 };
-	read_brokers(out, config, file, report);
+	out->broker_count = read_brokers(
+		&config->brokers, file, "border.brokers", report, out->brokers);
 	read_users(out, config, file, report);
 	read_group(out, config, file, report);
 	check_socket(config, file, report);
 	if (log_level_parse(span_of(config->log_level), &out->log_level) != ERR_OK)
 		mistake(report, file, "log.level", config->log_level,
 			"one of error, warn, info, debug");
-	enum err err = read_recipe(out, config, file, report);
+	enum err err = read_recipe(config, &config->brokers, file, report, &out->link_recipe);
 
 	if (err == ERR_OK)
 		err = read_identity(out, config, file, report);
@@ -203,6 +207,16 @@ enum err site_open(const struct site_config *config, const char *file, struct re
 	if (err == ERR_OK && !report_is_empty(report))
 		err = ERR_INPUT;
 	return err;
+}
+
+enum err site_open_inner(struct site *s, const struct site_config *config,
+	const struct option_list *brokers, const char *file, struct report *report)
+{
+	const struct option_list *list = brokers->count > 0 ? brokers : &config->brokers;
+
+	s->inner.broker_count = read_brokers(
+		list, file, "inner.brokers", report, s->inner.brokers);
+	return read_recipe(config, list, file, report, &s->inner.recipe);
 }
 
 void site_close(struct site *s)
@@ -295,6 +309,16 @@ struct link_config site_link_config(const struct site *s, const struct site_conf
 		.retry_longest_ms = config->retry_longest_ms,
 		.heartbeat_s = (uint16_t)config->heartbeat_s,
 	};
+}
+
+struct link_config site_inner_link_config(
+	const struct site *s, const struct site_config *config)
+{
+	struct link_config link = site_link_config(s, config);
+
+	link.brokers = s->inner.brokers;
+	link.broker_count = s->inner.broker_count;
+	return link;
 }
 
 /* Half of the descriptors stay for the border, the handlers and the files: clients that hold

@@ -96,14 +96,22 @@ struct site_config {
 		NULL, "error, warn, info or debug", OPTION_AT_RELOAD }
 /* clang-format on */
 
+/* Another vhost than the border's, at brokers of its own: what a link there is made of. */
+struct site_door {
+	struct transport_address brokers[CONNECTION_BROKERS_MAX];
+	unsigned broker_count;
+	struct digest recipe;
+};
+
 /* What has been opened. */
 struct site {
 	struct transport_address brokers[CONNECTION_BROKERS_MAX];
 	unsigned broker_count;
+	struct site_door inner; /* site_open_inner(); zero otherwise */
 	struct tls_identity *identity;
 	struct contract contract;
 	char contract_digest[2 * DIGEST_BYTES + 1]; /* SHA-256 of the file, hexadecimal */
-	struct keyring *rings; /* of the crossings, in the order of site_open_rings() */
+	struct keyring *rings;                      /* in the order of site_open_rings() */
 	size_t ring_count;
 	uid_t api_users[SITE_API_USERS_MAX];
 	size_t api_user_count;
@@ -121,10 +129,19 @@ struct site {
 WARN_UNUSED enum err site_open(const struct site_config *config, const char *file,
 	struct report *report, struct site *out);
 
+/* After site_open(): the app realm's own vhost, at `brokers`, or at those of the border if none are
+ * named.
+ *
+ * Takes:   all is borrowed for the call.
+ * Returns: ERR_OK, mistakes are in the report; ERR_NOMEM.
+ * Blocks:  on reading files. */
+WARN_UNUSED enum err site_open_inner(struct site *s, const struct site_config *config,
+	const struct option_list *brokers, const char *file, struct report *report);
+
 /* Wipes the keys, closes the rest. A zeroed site is fine. */
 void site_close(struct site *s);
 
-/* Reads the key files of crossings into s->rings, which must be empty.
+/* Reads key files into s->rings, which must be empty.
  *
  * Takes:   paths are borrowed for the call.
  * Returns: ERR_OK; ERR_INPUT with every mistake in the report, by its file; ERR_NOMEM.
@@ -148,6 +165,10 @@ void site_take(struct site *running, struct site *fresh);
 
 /* For one link; name and vhost are the caller's to fill in. Borrows from s and config. */
 struct link_config site_link_config(const struct site *s, const struct site_config *config);
+
+/* The same for the inner vhost. */
+struct link_config site_inner_link_config(
+	const struct site *s, const struct site_config *config);
 
 /* For the local API; on_request and arg are the caller's to fill in. Borrows from s and config.
  */

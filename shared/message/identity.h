@@ -14,6 +14,9 @@
 
 enum { IDENTITY_NAME_MAX_BYTES = 63 }; /* of a host or a node */
 
+/* Who operations' own messages in the inner vhost are from: no certificate says so, the seal does. */
+#define IDENTITY_OPERATIONS "operations"
+
 struct identity {
 	struct span realm; /* "web", "app" */
 	struct span name;  /* of the host or the node: [a-z0-9-], not empty */

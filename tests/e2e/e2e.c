@@ -23,7 +23,7 @@ static const char usage[] =
 	"End-to-end tests against a private RabbitMQ, started for them: all cases, or those "
 	"named.\n"
 	"Cases: calls sends outages network refusals stopping hostile_clients hostile_broker "
-	"seal config reload\n"
+	"seal config reload inner\n"
 	"  --kills N  kill the broker so many times in a row under load (5), and print what "
 	"each\n"
 	"             kill cost\n"
@@ -46,6 +46,7 @@ static const struct {
 	{ "outages", outages_case, 8 },
 	{ "config", config_case, 10 },
 	{ "reload", reload_case, 16 },
+	{ "inner", inner_case, 8 },
 };
 
 static void setup(void)

@@ -8,6 +8,7 @@ add_executable(e2e
 	${CMAKE_CURRENT_LIST_DIR}/forger.c
 	${CMAKE_CURRENT_LIST_DIR}/hostile_broker_test.c
 	${CMAKE_CURRENT_LIST_DIR}/hostile_clients_test.c
+	${CMAKE_CURRENT_LIST_DIR}/inner_test.c
 	${CMAKE_CURRENT_LIST_DIR}/network_test.c
 	${CMAKE_CURRENT_LIST_DIR}/outages_test.c
 	${CMAKE_CURRENT_LIST_DIR}/passage.c
@@ -28,7 +29,7 @@ if(SALLYPORT_SANITIZE)
 endif()
 add_test(NAME e2e/crossing COMMAND e2e sends stopping refusals config)
 add_test(NAME e2e/reload COMMAND e2e reload)
-add_test(NAME e2e/hostile COMMAND e2e hostile_clients hostile_broker seal)
+add_test(NAME e2e/hostile COMMAND e2e hostile_clients hostile_broker seal inner)
 add_test(NAME e2e/outages COMMAND e2e ${kills} calls network outages)
 set_tests_properties(e2e/crossing e2e/reload e2e/hostile e2e/outages PROPERTIES
 	LABELS e2e TIMEOUT 300)

@@ -38,5 +38,6 @@ TCase *hostile_broker_case(void);
 TCase *config_case(void);
 TCase *seal_case(void);
 TCase *reload_case(void);
+TCase *inner_case(void);
 
 #endif

@@ -31,6 +31,34 @@ static void on_done(struct publish *p, enum err status)
 	the_forger->confirmed++;
 }
 
+struct keyring must_forger_ring(const struct broker *b, const char *name)
+{
+	char path[BROKER_PATH_MAX + 64];
+	struct report report;
+	struct keyring ring;
+
+	report_init(&report);
+	must_format(path, sizeof path, "%s/%s.seal", b->seals, name);
+	ck_assert_int_eq(keyring_load(path, &report, &ring), ERR_OK);
+	report_fini(&report);
+	return ring;
+}
+
+void must_forger_seal(const struct keyring *ring, const char *crossing,
+	enum seal_direction direction, struct message *m)
+{
+	static struct buf sealed;
+	struct seal *s = NULL;
+
+	ck_assert_int_eq(seal_create(ring, direction, span_of(crossing), &s), ERR_OK);
+	buf_fini(&sealed);
+	buf_init(&sealed, SEAL_MAX_BYTES);
+	ck_assert_int_eq(seal_wrap(s, m, &sealed), ERR_OK);
+	seal_destroy(s);
+	m->body = buf_span(&sealed);
+	m->is_sealed = true;
+}
+
 static struct span keep(struct span text, char *to, size_t room)
 {
 	ck_assert_uint_le(text.len, room);
@@ -91,10 +119,11 @@ static bool has_room(void *arg)
 	return f->published - f->confirmed < FORGER_WINDOW;
 }
 
-static void begin(struct forger *f, const struct passage *p, const char *path)
+static void begin(
+	struct forger *f, const struct passage *p, enum forger_end end, const char *path)
 {
-	char certificate[176];
-	char key[176];
+	char certificate[BROKER_PATH_MAX + 48];
+	char key[BROKER_PATH_MAX + 48];
 	struct tls_paths paths = { .ca = p->ca, .certificate = certificate, .key = key };
 	struct tls_why why;
 
@@ -105,7 +134,8 @@ static void begin(struct forger *f, const struct passage *p, const char *path)
 	if (tls_identity_open(&paths, &f->identity, &why) != ERR_OK)
 		must_fail("%s", why.at);
 	must_format(f->user_id, sizeof f->user_id, "%s", tls_identity_name(f->identity));
-	must_format(f->vhost, sizeof f->vhost, "border.%s", p->host.at);
+	must_format(f->vhost, sizeof f->vhost, "%s%s", end == FORGER_INNER ? "" : "border.",
+		end == FORGER_INNER ? "inner" : p->host.at);
 	must_format(f->broker.host, sizeof f->broker.host, "127.0.0.1");
 	f->broker.port = p->broker->port;
 	f->config = (struct connection_config){
@@ -134,16 +164,28 @@ static void come_up(struct forger *f, struct channel *ch)
 void must_forger_start(
 	struct forger *f, const struct passage *p, enum forger_end end, const char *lane)
 {
+	static const char *const exchanges[] = {
+		[FORGER_WEB] = "x.forapp",
+		[FORGER_APP] = "x.forweb",
+		[FORGER_INNER] = "x.control",
+	};
+	char second[BROKER_PATH_MAX + 32];
+	const char *const paths[] = {
+		[FORGER_WEB] = p->web_identity,
+		[FORGER_APP] = p->app_identity,
+		[FORGER_INNER] = second,
+	};
 	const struct publisher_config config = {
 		.name = lane,
-		.exchange = end == FORGER_WEB ? "x.forapp" : "x.forweb",
+		.exchange = exchanges[end],
 		.routing_key = lane,
 		.window = FORGER_WINDOW,
 		.confirm_timeout_ms = 30000,
 		.backlog_max_bytes = BACKLOG_BYTES,
 	};
 
-	begin(f, p, end == FORGER_WEB ? p->web_identity : p->app_identity);
+	must_format(second, sizeof second, "%s/app.app2.g1", p->broker->certificates);
+	begin(f, p, end, paths[end]);
 	for (unsigned i = 0; i < FORGER_WINDOW; i++)
 		f->publishes[i].on_done = on_done;
 	ck_assert_int_eq(publisher_init(&f->pub, &f->stage.loop, &config), ERR_OK);
@@ -156,7 +198,7 @@ void must_thief_start(struct forger *f, const struct passage *p, const char *lan
 	struct consumer_config config = { .name = lane, .queue = queue, .prefetch = 8 };
 
 	must_format(queue, sizeof queue, "FORAPP.%s", lane);
-	begin(f, p, p->app_identity);
+	begin(f, p, FORGER_APP, p->app_identity);
 	f->is_thief = true;
 	ck_assert_int_eq(
 		consumer_init(&f->sub, &f->stage.loop, &config, on_delivery, f), ERR_OK);

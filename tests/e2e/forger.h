@@ -14,7 +14,8 @@
 
 enum { FORGER_WINDOW = 256 };
 
-enum forger_end { FORGER_WEB = 0, FORGER_APP };
+/* FORGER_INNER: the node app2 in the inner vhost. */
+enum forger_end { FORGER_WEB = 0, FORGER_APP, FORGER_INNER };
 
 /* A message that was taken off a lane, to be put there again. */
 struct loot {
@@ -44,7 +45,8 @@ struct forger {
 	unsigned taken;
 };
 
-/* Publishes: FORGER_WEB to x.forapp by the key `lane` (call, send), FORGER_APP to x.forweb. */
+/* Publishes: FORGER_WEB to x.forapp by the key `lane` (call, send), FORGER_APP to x.forweb, FORGER_INNER
+ * to x.control. */
 void must_forger_start(
 	struct forger *f, const struct passage *p, enum forger_end end, const char *lane);
 
@@ -62,6 +64,14 @@ struct message forger_call(const struct forger *f, const char *op);
 
 /* The same for a send. */
 struct message forger_send(const struct forger *f, const char *op);
+
+/* The sealing keys of a crossing, or of "inner". */
+struct keyring must_forger_ring(const struct broker *b, const char *name);
+
+/* Seals m as somebody with this ring would for this crossing and direction. The body is borrowed until
+ * the next one is sealed. */
+void must_forger_seal(const struct keyring *ring, const char *crossing,
+	enum seal_direction direction, struct message *m);
 
 /* Publishes and waits until the broker has it. */
 void must_forge(struct forger *f, const struct message *m);

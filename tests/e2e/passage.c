@@ -51,7 +51,7 @@ static void put_common(char *to, size_t room, const struct passage *p, const cha
 		brokers, p->ca, identity, identity, p->folder, socket_path);
 }
 
-void must_passage_configure(struct passage *p, const char *more)
+void must_passage_configure_agent(struct passage *p, const char *more)
 {
 	char common[CONFIG_MAX / 2];
 	char text[CONFIG_MAX];
@@ -60,12 +60,44 @@ void must_passage_configure(struct passage *p, const char *more)
 	must_format(text, sizeof text, "host = %s\nseal.key = %s/%s.seal\n%s%s", p->host.at,
 		p->seals, p->host.at, common, more);
 	must_daemon_configure(&p->agent, text);
+}
+
+static void format_node(char *to, size_t room, const struct passage *p, const char *node,
+	const char *common, const char *more)
+{
+	must_format(to, room,
+		"node = %s\ncrossings = %s\nhandlers = %s\n"
+		"seal.keys = %s\nseal.inner = %s\n%s%s",
+		node, p->host.at, p->handler.url, p->seals, p->inner_seal, common, more);
+}
+
+void must_passage_configure_node(struct passage *p, const char *more)
+{
+	char common[CONFIG_MAX / 2];
+	char text[CONFIG_MAX];
+
 	put_common(common, sizeof common, p, p->app_identity, p->app_socket);
-	must_format(text, sizeof text,
-		"node = app1\ncrossings = %s\nhandlers = %s\n"
-		"seal.keys = %s\n%s%s",
-		p->host.at, p->handler.url, p->seals, common, more);
+	format_node(text, sizeof text, p, "app1", common, more);
 	must_daemon_configure(&p->node, text);
+}
+
+void must_passage_init_other_node(
+	struct passage *p, struct daemon *d, const char *node, const char *socket_path)
+{
+	char common[CONFIG_MAX / 2];
+	char text[CONFIG_MAX];
+	char identity[BROKER_PATH_MAX + 80];
+
+	must_format(identity, sizeof identity, "%s/app.%s.g1", p->broker->certificates, node);
+	put_common(common, sizeof common, p, identity, socket_path);
+	format_node(text, sizeof text, p, node, common, "ready.border = yes\n");
+	must_daemon_init(d, "app-node", p->folder, node, text);
+}
+
+void must_passage_configure(struct passage *p, const char *more)
+{
+	must_passage_configure_agent(p, more);
+	must_passage_configure_node(p, more);
 }
 
 void must_passage_open(struct passage *p, struct broker *b)
@@ -86,6 +118,7 @@ void must_passage_open(struct passage *p, struct broker *b)
 		p->web_identity, sizeof p->web_identity, "%s/%s", b->certificates, p->web_user);
 	must_format(p->app_identity, sizeof p->app_identity, "%s/app.app1.g1", b->certificates);
 	must_format(p->seals, sizeof p->seals, "%s", b->seals);
+	must_format(p->inner_seal, sizeof p->inner_seal, "%s/inner.seal", b->seals);
 	must_format(path, sizeof path, "%s/contract.yaml", p->folder);
 	must_write_file(path, 0600, contract);
 	must_handler_start(&p->handler, p->folder, "handler");

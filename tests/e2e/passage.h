@@ -28,7 +28,8 @@ struct passage {
 	char ca[160];           /* path */
 	char web_identity[160]; /* path without .pem and .key */
 	char app_identity[160];
-	char seals[160]; /* folder of HOST.seal, for both daemons */
+	char seals[160];      /* folder of HOST.seal, for both daemons */
+	char inner_seal[280]; /* key file of the inner vhost */
 	struct handler handler;
 	struct proxy proxy; /* not started; stopped after the daemons if it was */
 	struct daemon agent;
@@ -47,8 +48,14 @@ void must_passage_close(struct passage *p);
 /* Starts node and agent, ready with the border. */
 void must_passage_start(struct passage *p);
 
-/* Writes both configurations anew, from the fields above and with further lines. */
+/* Writes both configurations anew, from the fields above and with further lines; or one of them. */
 void must_passage_configure(struct passage *p, const char *more);
+void must_passage_configure_agent(struct passage *p, const char *more);
+void must_passage_configure_node(struct passage *p, const char *more);
+
+/* A second node on the same crossing; nothing runs yet. */
+void must_passage_init_other_node(
+	struct passage *p, struct daemon *d, const char *node, const char *socket_path);
 
 /* A call is answered 200 within the time; until then others may fail. */
 void must_passage_recover(struct passage *p, uint64_t within_ms);

@@ -17,49 +17,20 @@ enum { ROOM = 512, COPIES = 1000, SOON_MS = 10000 };
 static struct forger forger;
 static struct forger thief;
 static struct answer answer;
-static struct buf sealed;
-
-static struct keyring must_read_ring(const char *host)
-{
-	char path[256];
-	struct report report;
-	struct keyring ring;
-
-	report_init(&report);
-	must_format(path, sizeof path, "%s/%s.seal", e2e_broker.seals, host);
-	ck_assert_int_eq(keyring_load(path, &report, &ring), ERR_OK);
-	report_fini(&report);
-	return ring;
-}
-
-/* Seals m as somebody with this ring would for this crossing and direction. */
-static void must_seal_with(const struct keyring *ring, const char *crossing,
-	enum seal_direction direction, struct message *m)
-{
-	struct seal *s = NULL;
-
-	ck_assert_int_eq(seal_create(ring, direction, span_of(crossing), &s), ERR_OK);
-	buf_fini(&sealed);
-	buf_init(&sealed, SEAL_MAX_BYTES);
-	ck_assert_int_eq(seal_wrap(s, m, &sealed), ERR_OK);
-	seal_destroy(s);
-	m->body = buf_span(&sealed);
-	m->is_sealed = true;
-}
 
 /* As this host's agent seals. */
 static void must_seal(struct message *m)
 {
-	struct keyring ring = must_read_ring(passage.host.at);
+	struct keyring ring = must_forger_ring(&e2e_broker, passage.host.at);
 
-	must_seal_with(&ring, passage.host.at, SEAL_FORAPP, m);
+	must_forger_seal(&ring, passage.host.at, SEAL_FORAPP, m);
 }
 
 static void must_seal_reply(struct message *m)
 {
-	struct keyring ring = must_read_ring(passage.host.at);
+	struct keyring ring = must_forger_ring(&e2e_broker, passage.host.at);
 
-	must_seal_with(&ring, passage.host.at, SEAL_FORWEB, m);
+	must_forger_seal(&ring, passage.host.at, SEAL_FORWEB, m);
 }
 
 /* Waits until a daemon has refused exactly this: "\"seal\":3". */
@@ -220,8 +191,8 @@ END_TEST
 START_TEST(what_was_sealed_for_elsewhere_is_refused)
 {
 	struct crossing_name other = must_take_crossing(&e2e_broker);
-	struct keyring ring = must_read_ring(passage.host.at);
-	struct keyring other_ring = must_read_ring(other.at);
+	struct keyring ring = must_forger_ring(&e2e_broker, passage.host.at);
+	struct keyring other_ring = must_forger_ring(&e2e_broker, other.at);
 
 	must_passage_start(&passage);
 	must_forger_start(&forger, &passage, FORGER_WEB, "call");
@@ -231,11 +202,11 @@ START_TEST(what_was_sealed_for_elsewhere_is_refused)
 	struct message another_way = m;
 	struct message another_sender = m;
 
-	must_seal_with(&ring, other.at, SEAL_FORAPP, &another_crossing);
+	must_forger_seal(&ring, other.at, SEAL_FORAPP, &another_crossing);
 	must_forge(&forger, &another_crossing);
-	must_seal_with(&other_ring, passage.host.at, SEAL_FORAPP, &another_key);
+	must_forger_seal(&other_ring, passage.host.at, SEAL_FORAPP, &another_key);
 	must_forge(&forger, &another_key);
-	must_seal_with(&ring, passage.host.at, SEAL_FORWEB, &another_way);
+	must_forger_seal(&ring, passage.host.at, SEAL_FORWEB, &another_way);
 	must_forge(&forger, &another_way);
 	another_sender.user_id = span_of("web.other.g1");
 	must_seal(&another_sender);
@@ -276,10 +247,12 @@ START_TEST(no_flipped_bit_passes)
 	struct message m = forger_call(&forger, "quote.price");
 
 	must_seal(&m);
+	char *at = (char *)(uintptr_t)m.body.at;
+
 	for (size_t bit = 0; bit < m.body.len * 8; bit += 3) {
-		sealed.at[bit / 8] ^= (char)(1u << bit % 8);
+		at[bit / 8] ^= (char)(1u << bit % 8);
 		must_forge(&forger, &m);
-		sealed.at[bit / 8] ^= (char)(1u << bit % 8);
+		at[bit / 8] ^= (char)(1u << bit % 8);
 		count++;
 	}
 	must_refuse_count(passage.app_socket, "seal", count);
@@ -449,8 +422,8 @@ START_TEST(no_forged_reply_reaches_its_caller)
 	struct handler *h = &passage.handler;
 	struct handler_request request;
 	struct crossing_name other = must_take_crossing(&e2e_broker);
-	struct keyring ring = must_read_ring(passage.host.at);
-	struct keyring other_ring = must_read_ring(other.at);
+	struct keyring ring = must_forger_ring(&e2e_broker, passage.host.at);
+	struct keyring other_ring = must_forger_ring(&e2e_broker, other.at);
 
 	handler_set_rule(h, &(struct handler_rule){ .act = HANDLER_HOLD, .status = 200 });
 	must_passage_start(&passage);
@@ -462,13 +435,13 @@ START_TEST(no_forged_reply_reaches_its_caller)
 
 	must_forge(&forger, &m);
 	must_refuse_count(passage.web_socket, "unsealed", 1);
-	must_seal_with(&ring, passage.host.at, SEAL_FORAPP, &m);
+	must_forger_seal(&ring, passage.host.at, SEAL_FORAPP, &m);
 	must_forge(&forger, &m);
 	m = reply_to(request.id);
-	must_seal_with(&other_ring, passage.host.at, SEAL_FORWEB, &m);
+	must_forger_seal(&other_ring, passage.host.at, SEAL_FORWEB, &m);
 	must_forge(&forger, &m);
 	m = reply_to(request.id);
-	must_seal_with(&ring, other.at, SEAL_FORWEB, &m);
+	must_forger_seal(&ring, other.at, SEAL_FORWEB, &m);
 	must_forge(&forger, &m);
 	/* A true one for another call, brought to this one. */
 	m = reply_to(request.id);

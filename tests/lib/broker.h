@@ -22,7 +22,7 @@ struct broker {
 	char folder[BROKER_PATH_MAX];
 	char ca[BROKER_PATH_MAX];
 	char certificates[BROKER_PATH_MAX]; /* folder: NAME.pem, NAME.key */
-	char seals[BROKER_PATH_MAX];        /* folder: HOST.seal, as app-node's seal.keys */
+	char seals[BROKER_PATH_MAX];        /* folder: HOST.seal as in seal.keys, inner.seal */
 	uint16_t port;                      /* on 127.0.0.1, the same after each start */
 	pid_t pid;                          /* of the server itself, 0 while it does not run */
 	struct broker_crossings *crossings; /* shared with the processes of the tests */

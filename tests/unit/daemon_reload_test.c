@@ -32,16 +32,18 @@ static const struct option table[] = {
 
 static const struct options options = { table, ARRAY_COUNT(table) };
 
-static enum err open_rings(const void *setup_config, struct site *site, struct report *report)
+static enum err open_more(
+	const void *setup_config, const char *name, struct site *site, struct report *report)
 {
 	const struct config *c = setup_config;
 	char *path = c->seal;
 
+	(void)name;
 	return site_open_rings(site, &path, 1, report);
 }
 
 static const struct setup_kind kind = {
-	.open_rings = open_rings,
+	.open_more = open_more,
 	.options = &options,
 	.config_bytes = sizeof(struct config),
 	.site_at = offsetof(struct config, site),

@@ -1,3 +1,3 @@
-foreach(room dispatch guard outcome overload seen)
+foreach(room control dispatch guard outcome overload revoked seen)
 	unit_test(NAME node_${room} SOURCES node_${room}_test.c LIBS node_rooms)
 endforeach()

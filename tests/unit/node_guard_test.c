@@ -239,6 +239,26 @@ START_TEST(a_sender_is_the_host_of_the_crossing_or_forged)
 }
 END_TEST
 
+START_TEST(whoever_was_thrown_out_is_believed_nothing_and_his_successor_is)
+{
+	facts.host = "web1";
+	facts.revoked = 2;
+	m.user_id = span_of("web.web1.g1");
+	expect_verdict(GUARD_REVOKED);
+	m.user_id = span_of("web.web1.g2");
+	expect_verdict(GUARD_REVOKED);
+	/* Whatever he asks for. */
+	m.type = span_of("no.such");
+	expect_verdict(GUARD_REVOKED);
+	m.user_id = span_of("web.web1.g3");
+	expect_verdict(GUARD_UNKNOWN_OP);
+	begin_call();
+	facts.host = "web1";
+	m.user_id = span_of("web.web1.g3");
+	expect_verdict(GUARD_PASS);
+}
+END_TEST
+
 /* ---- what is asked for ---- */
 
 static const struct {
@@ -639,6 +659,7 @@ int main(void)
 	tcase_add_test(tc, what_no_seal_vouches_for_is_looked_at_no_further);
 	tcase_add_test(tc, a_body_has_a_largest_size);
 	tcase_add_test(tc, a_problem_is_no_request);
+	tcase_add_test(tc, whoever_was_thrown_out_is_believed_nothing_and_his_successor_is);
 	tcase_add_loop_test(
 		tc, a_sender_is_the_host_of_the_crossing_or_forged, 0, ARRAY_COUNT(identities));
 	tcase_add_loop_test(tc, an_operation_must_be_there_and_open_and_of_the_lanes_kind, 0,

@@ -47,15 +47,17 @@ is_text() {
 }
 
 # folder_trouble PATH - prints why a broker could not live in a folder of this name; fails if it could. Its scripts
-# evaluate what is quoted, Erlang takes the rest for patterns, lists and escapes.
+# evaluate what is quoted and split the rest, shells and sed take & for what it means to them, Erlang has patterns, lists
+# and escapes of its own.
 folder_trouble() {
-	local bad=$'\'"\\`*?[]{}:' whole found
+	local bad=$'\'"\\`*?[]{}:& ' whole found
 	whole=$1$(absolute "$1")
 	if ! is_text "$whole"; then
 		echo 'it has a line break, another control character or broken UTF-8'
 	else
 		found=${whole//[^"$bad"]/}
-		[[ -n $found ]] && printf 'it has %s, which RabbitMQ does not get along with\n' "${found:0:1}"
+		found=${found:0:1}
+		[[ -n $found ]] && printf 'it has %s, which RabbitMQ does not get along with\n' "${found/#' '/blanks}"
 	fi
 }
 

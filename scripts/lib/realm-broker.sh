@@ -181,18 +181,29 @@ at_broker() {
 	return "$ok"
 }
 
+# script_tell FILE - a control message, published to all app nodes
+script_tell() {
+	local file=$broker_folder/control.json
+	! is_private || file=control.json
+	script_put control.json 0644 "$1"
+	printf "answer told <<'ERLANG'\n"
+	erlang realm-tell FILE="$file"
+	printf 'ERLANG\nrm -f control.json\n'
+}
+
 # Asking ---------------------------------------------------------------------------------------------------------
 
-# take_answers - reads what a script said: "file NAME SHA256", "facts …", "change …".
+# take_answers - reads what a script said: "file NAME SHA256", "facts …", "change …", "told …".
 take_answers() {
 	local word rest
 	: >"$work/files"
-	rm -f -- "$work/facts.json" "$work/done.json"
+	rm -f -- "$work/facts.json" "$work/done.json" "$work/told.json"
 	while read -r word rest; do
 		case $word in
 		file) printf '%s\n' "$rest" >>"$work/files" ;;
 		facts) unpack "$rest" >"$work/facts.json" || rm -f -- "$work/facts.json" ;;
 		change) unpack "$rest" >"$work/done.json" || rm -f -- "$work/done.json" ;;
+		told) unpack "$rest" >"$work/told.json" || rm -f -- "$work/told.json" ;;
 		esac
 	done
 }
@@ -296,6 +307,22 @@ broker_expel() {
 	at_broker && [[ -s $work/done.json ]]
 }
 
+# holds PART - is this one a broker of "border" or "inner"?
+holds() {
+	jq -e --arg part "$1" '.parts | index($part)' "$work/broker.json" >/dev/null
+}
+
+# broker_tell FILE - publishes a control message. In a folder that is carried it goes along with the rest.
+broker_tell() {
+	[[ $broker_reach != dir:* ]] || return 0
+	{
+		script_head
+		echo enter
+		script_tell "$1"
+	} >"$work/script"
+	at_broker && [[ -s $work/told.json ]]
+}
+
 # A folder to carry: a script that does there what would be done here.
 dir_write() {
 	local path=$1
@@ -308,6 +335,7 @@ dir_write() {
 		script_files
 		printf 'if [ "${1:-}" = --restart ]; then restart; fi\n'
 		script_change
+		if [[ -s ${workshop:?}/control.json ]] && holds inner; then script_tell "$workshop/control.json"; fi
 		script_facts
 		printf ') >answers\n'
 	} | write_file 0700 "$path/install" || return 1

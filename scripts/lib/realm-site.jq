@@ -45,7 +45,8 @@ def broker: {
 	holds: word(["border", "inner", "both"]),
 	reach: reach,
 	folder: folder,
-	memory: size(128 | MiB; 4096 | GiB),
+	# idle it uses 130 MB; and after a flood Erlang gives its memory back late, which would be an alarm without end
+	memory: size(256 | MiB; 4096 | GiB),
 	disk: size(16 | MiB; 65536 | GiB)
 };
 def site_file: struct({

@@ -4,7 +4,7 @@ set -euo pipefail
 # shellcheck source=tests/scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-dir=$work/'a b&c'
+dir=$work/'a=b,c~#%'
 other=$work/other
 
 at_end() {
@@ -30,7 +30,7 @@ check 'no folder is exit 2' exits 2 "$repo/scripts/broker" up
 check 'an unknown command is exit 2' exits 2 broker dance
 check 'a bad host name is exit 2' exits 2 broker up --hosts 'web1,We_b'
 check 'a bad port is exit 2' exits 2 broker up --port 80x
-for odd in "it's" 'a"b' $'a\nb' $'a\n' 'a:b' 'a[b' 'a\b' 'a*'; do
+for odd in "it's" 'a b' 'a&b' 'a"b' $'a\nb' $'a\n' 'a:b' 'a[b' 'a\b' 'a*'; do
 	check "the folder $(printf %q "$odd") is refused at once" says 'choose another folder' \
 		"$repo/scripts/broker" up --dir "$work/$odd"
 done

@@ -84,6 +84,8 @@ check 'a broker without a port' says '2:51: brokers.b2.at: "h": must be HOST:POR
 check 'a port that is none' says '2:16: brokers.b1.at: "h:70000": there is no port' bad
 printf 'site: shop\nbrokers: {b1: {at: "h:5671", holds: border}}\n' >"$work/bad.yaml"
 check 'nobody holds the inner vhost' says '2:1: brokers: none holds the inner vhost' bad
+printf 'site: shop\nbrokers: {b1: {at: "h:5671", memory: 128MiB}}\n' >"$work/bad.yaml"
+check 'a broker without room to be idle' says '2:30: brokers.b1.memory: "128MiB": must be a size like' bad
 check 'none of all that made a folder' not test -e "$state"
 
 example() {
@@ -168,6 +170,7 @@ check 'a node gets every sealing key' same 'inner.seal web1.seal web2.seal' "$(n
 check 'the same that the host got' cmp "$work/node/seal/web1.seal" "$work/host/seal.key"
 check 'and every crossing' grep -qx 'crossings = web1, web2' "$work/node/app-node.conf"
 sed -i "s|/run/sallyport|$work|" "$work/host/webapp-agent.conf" "$work/node/app-node.conf"
+check 'and the key of the inner vhost' grep -qx 'seal.inner = seal/inner.seal' "$work/node/app-node.conf"
 check "the agent accepts its configuration" "$SALLYPORT_BIN/webapp-agent" check --config "$work/host/webapp-agent.conf"
 check 'so does the node' "$SALLYPORT_BIN/app-node" check --config "$work/node/app-node.conf"
 
@@ -182,6 +185,17 @@ gets_ready() {
 }
 check 'and crosses the border with it' gets_ready app-node "$work/node/app-node.conf"
 check 'so does the agent' gets_ready webapp-agent "$work/host/webapp-agent.conf"
+names_of() {
+	jq -c "$1"' | [.present, .accepted]'
+}
+status_of() {
+	curl -sS --unix-socket "$1" http://localhost/v1/status
+}
+check 'the node shows the name of the inner key, as status does' same \
+	"$(realm status --json | names_of '.seals[] | select(.name == "inner")')" "$(status_of "$work/node.sock" | names_of .inner.seal)"
+check 'the agent that of its own' same \
+	"$(realm status --json | names_of '.seals[] | select(.name == "web1")')" "$(status_of "$work/agent.sock" | names_of .seal)"
+check 'status shows names, never keys' not grep -qE '[0-9a-f]{64}' <(realm status --json)
 check 'status sees them' same '["app.app1.g1","web.web1.g1"]' \
 	"$(realm status --json | jq -c '[.identities[].certificates[] | select(.connections > 0) | .name] | sort')"
 proc_stop "$work/webapp-agent.pid" 10
@@ -354,10 +368,16 @@ check 'with the border whole' settled
 
 # Thrown out ---------------------------------------------------------------------------------------------------------
 
+# The node of before web1 was exchanged: nobody has carried it a new bundle.
+check 'the node is there' gets_ready app-node "$work/node/app-node.conf"
+inner_is_ready() {
+	status_of "$work/node.sock" | jq -e .inner.ready
+}
+check 'also in the inner vhost' wait_until 20 inner_is_ready
 publish web.web1.g2 web1
 publish web.web2.g1 web2
 revoked_at=$(date +%s.%N)
-check 'revoke' realm revoke web1
+check 'revoke, which tells the node' says 'told: app1' realm revoke web1
 # By the broker's word, or by the socket's end where that came first.
 has_ended() { (($(wc -l <"$work/web.web1.g2.out") > 1)); }
 check 'its connection is ended' wait_until 10 has_ended
@@ -365,16 +385,29 @@ read -r confirmed last _ < <(tail -n 1 "$work/web.web1.g2.out")
 check "the last of $confirmed messages was accepted within a second" \
 	python3 -c "import sys; sys.exit(not 0 <= $last - $revoked_at <= 1)"
 check 'the other host goes on' same ready "$(<"$work/web.web2.g1.out")"
+told_of() {
+	status_of "$work/node.sock" | jq -c '[.revoked[] | [.host, .told, .configured, .shut]], [.crossings[].host]' | paste -sd' '
+}
+check 'the node has closed that crossing' same '[["web1",2,0,true]] ["web2"]' "$(told_of)"
+check 'and believes nobody who has not the key' same 0 \
+	"$(evaluate 'begin ok = rabbit_basic:publish(rabbit_misc:r(<<"inner">>, exchange, <<"x.control">>), <<>>, [{content_type, <<"application/json">>}, {message_id, <<"01a2042b-cc03-79ea-bc3c-e9ab1fb12774">>}, {type, <<"control.revoked">>}, {user_id, <<"operations">>}], <<"{\"host\":\"web2\",\"generation\":1}">>), 0 end')"
+has_refused() {
+	status_of "$work/node.sock" | jq -e '.orders.unsealed == 1 and ([.crossings[].host] == ["web2"])'
+}
+check 'as it says' wait_until 10 has_refused
+proc_stop "$work/app-node.pid" 10
 check 'nobody has the certificate renewed' same '[<<"app.app1.g1">>,<<"web.web2.g1">>]' "$(users)"
 refused() {
 	timeout 10 python3 "$repo/tests/scripts/publisher.py" "$port" "$state/pki/ca.pem" "$state/pki/$1.pem" "$state/pki/$1.key" "border.web1"
 }
 check 'it cannot come back' says '0 0.0 ' refused web.web1.g2
 check 'nor as what it was before' says '0 0.0 ' refused web.web1.g1
+# In the lane, or where the node put what was not sealed.
 check 'what it sent stays as evidence' same true \
-	"$(evaluate '{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"border.web1">>, queue, <<"FORAPP.send">>)), {ok, N, _} = rabbit_amqqueue:stat(Q), N > 0')"
+	"$(evaluate 'lists:sum([begin {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"border.web1">>, queue, Name)), {ok, N, _} = rabbit_amqqueue:stat(Q), N end || Name <- [<<"FORAPP.send">>, <<"FORAPP.dead">>]]) > 0')"
 check 'the border is whole' settled
-check 'the node is told' grep -qx 'crossings = web2' "$state/bundles/app.app1.g1/app-node.conf"
+check 'the new bundle of the node says the same' grep -qx 'crossings = web2' "$state/bundles/app.app1.g1/app-node.conf"
+check 'and who was thrown out' grep -qx 'crossings.revoked = web.web1.g2' "$state/bundles/app.app1.g1/app-node.conf"
 kill "$publisher" 2>/dev/null || true
 "$repo/scripts/broker" stop --dir "$dir"
 check 'the broker starts again' "$repo/scripts/broker" start --dir "$dir"
@@ -383,6 +416,7 @@ check 'without it' same '[<<"app.app1.g1">>,<<"web.web2.g1">>]' "$(users)"
 check 'plan says that it is away' says 'does not answer' realm plan
 check 'apply starts it again' says '  done' realm apply
 check 'revoke again is fine' says 'nothing to change' realm revoke web1
+check 'a node that is away is told later' says 'not told yet, because not connected: app1' realm revoke web1
 site 'hosts: {web1: }'
 check 'the site file does not bring it back' says 'revoked; it stays so' realm apply
 site
@@ -392,6 +426,7 @@ check 'it comes back as somebody new' realm add-web web1
 check 'of a generation that never was' same '[<<"app.app1.g1">>,<<"web.web1.g3">>,<<"web.web2.g1">>]' "$(users)"
 check 'verify, after it was thrown out and came back' verify web1
 check 'what it was before is refused' seen 'any(.acts[]; .as == "previous" and .ok)'
+check 'the nodes know it is somebody new' grep -qx 'crossings.revoked = web.web1.g2' "$state/bundles/app.app1.g1/app-node.conf"
 check 'with a sealing key that never was' not grep -qF "$new" "$state/bundles/web.web1.g3/seal.key"
 
 # Interrupted --------------------------------------------------------------------------------------------------------
@@ -487,6 +522,11 @@ check 'the site file is not read where that is not said' exits 2 realm add-web l
 check 'one of two brokers away is exit 1' exits 1 half
 check 'what could be done was done' says '): nothing to change' half
 check 'and the other is named' says 'inner1 (ssh:nowhere): not reached, run it again' half
+half_revoke() {
+	PATH=$work/bin:$PATH realm revoke cut4
+}
+check 'nodes that cannot be told: exit 1' exits 1 half_revoke
+check 'and said so' says 'inner1 (ssh:nowhere): the app nodes could not be told there, run it again' half_revoke
 realm apply --site "$work/site.yaml" >/dev/null 2>&1 || true
 
 # Kept ---------------------------------------------------------------------------------------------------------------

@@ -2,303 +2,77 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "base/clock.h"
+#include "base/bug.h"
 #include "must.h"
 
-enum {
-	PIPE_BYTES = 256 * 1024, /* on their way in one direction; beyond it the sender waits */
-	PIECES = 4096,
-	TICK_MS = 1,
-};
-
-/* Bytes that came at one moment. */
-struct piece {
-	uint64_t came_us;
-	size_t len;
-};
-
-/* One direction of a connection. */
-struct pipe {
-	int from;
-	int to;
-	bool has_ended; /* `from` said FIN */
-	bool is_shut;   /* and `to` has been told */
-	char bytes[PIPE_BYTES];
-	size_t len;
-	struct piece pieces[PIECES]; /* of `bytes`, in order */
-	unsigned piece_count;
-	uint64_t moved_us; /* trickle: up to when it has been paid out */
-};
-
-struct proxy_tunnel {
-	struct pipe up;
-	struct pipe down;
-};
-
-static int must_listen(uint16_t *port)
+static void on_change(struct network *n)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET };
-	socklen_t len = sizeof at;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct proxy *p = n->arg;
 
-	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (fd < 0 || bind(fd, (const struct sockaddr *)&at, sizeof at) != 0 ||
-		listen(fd, PROXY_CONNECTIONS) != 0 ||
-		getsockname(fd, (struct sockaddr *)&at, &len) != 0)
-		must_fail("proxy: %s", strerror(errno));
-	*port = ntohs(at.sin_port);
-	return fd;
+	(void)pthread_mutex_lock(&p->lock);
+	p->accepted_count = n->accepted_count;
+	p->fired_count = n->fired_count;
+	p->open_count = n->open_count;
+	(void)pthread_cond_broadcast(&p->changed);
+	(void)pthread_mutex_unlock(&p->lock);
 }
 
-static void without_delay(int fd)
+static void on_stopped(struct network *n)
 {
-	int on = 1;
-
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, (socklen_t)sizeof on);
-	(void)fcntl(fd, F_SETFL, O_NONBLOCK);
+	(void)n;
 }
 
-static int dial(uint16_t port)
+static void on_wake(uv_async_t *wake)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct proxy *p = wake->data;
 
-	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (fd >= 0 && connect(fd, (const struct sockaddr *)&at, sizeof at) == 0)
-		return fd;
-	if (fd >= 0)
-		(void)close(fd);
-	return -1;
-}
+	(void)pthread_mutex_lock(&p->lock);
+	bool has_order = p->has_order;
+	bool is_stopping = p->is_stopping;
+	struct order order = p->order;
 
-static void end_tunnel(struct proxy *p, unsigned slot, enum proxy_end how)
-{
-	struct proxy_tunnel *t = p->tunnels[slot];
-	struct linger at_once = { .l_onoff = 1 };
-
-	if (how == PROXY_END_RESET) {
-		(void)setsockopt(t->up.from, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-		(void)setsockopt(t->up.to, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+	(void)pthread_mutex_unlock(&p->lock);
+	if (has_order) {
+		network_do(&p->network, &order);
+		on_change(&p->network);
+		(void)pthread_mutex_lock(&p->lock);
+		p->has_order = false;
+		(void)pthread_cond_broadcast(&p->changed);
+		(void)pthread_mutex_unlock(&p->lock);
 	}
-	(void)close(t->up.from);
-	(void)close(t->up.to);
-	free(t);
-	p->tunnels[slot] = NULL;
-	p->open--;
-}
-
-static void admit(struct proxy *p)
-{
-	int fd = accept4(p->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	unsigned slot = 0;
-
-	if (fd < 0)
-		return;
-	p->accepted++;
-	while (slot < PROXY_CONNECTIONS && p->tunnels[slot] != NULL)
-		slot++;
-	int to = p->is_refusing || slot == PROXY_CONNECTIONS ? -1 : dial(p->target);
-	struct proxy_tunnel *t = to < 0 ? NULL : calloc(1, sizeof *t);
-
-	if (t == NULL) {
-		(void)close(fd);
-		if (to >= 0)
-			(void)close(to);
-		return;
-	}
-	without_delay(fd);
-	without_delay(to);
-	t->up.from = t->down.to = fd;
-	t->up.to = t->down.from = to;
-	p->tunnels[slot] = t;
-	p->open++;
-}
-
-/* False when the connection is broken. */
-static bool take_in(struct pipe *pipe, uint64_t now_us)
-{
-	size_t room = sizeof pipe->bytes - pipe->len;
-
-	if (pipe->has_ended || room == 0 || pipe->piece_count == PIECES)
-		return true;
-	ssize_t count = recv(pipe->from, pipe->bytes + pipe->len, room, 0);
-
-	if (count < 0)
-		return errno == EAGAIN || errno == EINTR;
-	if (count == 0) {
-		pipe->has_ended = true;
-		return true;
-	}
-	if (pipe->len == 0)
-		pipe->moved_us = now_us;
-	pipe->len += (size_t)count;
-	pipe->pieces[pipe->piece_count++] = (struct piece){ now_us, (size_t)count };
-	return true;
-}
-
-/* How many of the bytes may arrive by now. */
-static size_t due_bytes(const struct proxy *p, const struct pipe *pipe, uint64_t now_us)
-{
-	size_t due = 0;
-
-	switch (p->mode) {
-	case PROXY_PASS:
-		return pipe->len;
-	case PROXY_DELAY:
-		for (unsigned i = 0; i < pipe->piece_count; i++) {
-			if (now_us - pipe->pieces[i].came_us < p->delay_ms * 1000)
-				break;
-			due += pipe->pieces[i].len;
-		}
-		return due;
-	case PROXY_TRICKLE:
-		due = (size_t)((now_us - pipe->moved_us) / 1000) * p->bytes_per_ms;
-		return due < pipe->len ? due : pipe->len;
-	case PROXY_BLACK_HOLE:
-		return 0;
-	}
-	return 0;
-}
-
-static void drop(struct pipe *pipe, size_t bytes)
-{
-	unsigned gone = 0;
-
-	memmove(pipe->bytes, pipe->bytes + bytes, pipe->len - bytes);
-	pipe->len -= bytes;
-	while (bytes > 0 && gone < pipe->piece_count) {
-		struct piece *first = &pipe->pieces[gone];
-		size_t part = bytes < first->len ? bytes : first->len;
-
-		first->len -= part;
-		bytes -= part;
-		if (first->len == 0)
-			gone++;
-	}
-	memmove(pipe->pieces, pipe->pieces + gone,
-		(pipe->piece_count - gone) * sizeof *pipe->pieces);
-	pipe->piece_count -= gone;
-}
-
-static bool pay_out(const struct proxy *p, struct pipe *pipe, uint64_t now_us)
-{
-	size_t due = due_bytes(p, pipe, now_us);
-	size_t piece = p->mode == PROXY_TRICKLE ? 1 : due;
-
-	while (due > 0) {
-		ssize_t count = send(pipe->to, pipe->bytes, piece, MSG_NOSIGNAL);
-
-		if (count < 0)
-			return errno == EAGAIN || errno == EINTR;
-		drop(pipe, (size_t)count);
-		due -= (size_t)count;
-		piece = piece < due ? piece : due;
-		pipe->moved_us = now_us;
-	}
-	if (pipe->has_ended && pipe->len == 0 && !pipe->is_shut &&
-		p->mode != PROXY_BLACK_HOLE) {
-		(void)shutdown(pipe->to, SHUT_WR);
-		pipe->is_shut = true;
-	}
-	return true;
-}
-
-/* Under the lock: everything that can be done now. */
-static void move_bytes(struct proxy *p)
-{
-	uint64_t now_us = clock_mono_us();
-
-	for (unsigned i = 0; i < PROXY_CONNECTIONS; i++) {
-		struct proxy_tunnel *t = p->tunnels[i];
-
-		if (t == NULL)
-			continue;
-		if (!take_in(&t->up, now_us) || !take_in(&t->down, now_us) ||
-			!pay_out(p, &t->up, now_us) || !pay_out(p, &t->down, now_us))
-			end_tunnel(p, i, PROXY_END_RESET);
-		else if (t->up.is_shut && t->down.is_shut)
-			end_tunnel(p, i, PROXY_END_CUT);
+	if (is_stopping) {
+		uv_close((uv_handle_t *)wake, NULL);
+		network_stop(&p->network, on_stopped);
 	}
 }
 
-/* Fills in what to wait for. Returns the number of descriptors; *timeout_ms is how long. */
-static nfds_t wanted(struct proxy *p, struct pollfd *fds, int *timeout_ms)
-{
-	nfds_t count = 0;
-
-	*timeout_ms = -1;
-	fds[count++] = (struct pollfd){ .fd = p->wake[0], .events = POLLIN };
-	fds[count++] = (struct pollfd){ .fd = p->listen_fd, .events = POLLIN };
-	for (unsigned i = 0; i < PROXY_CONNECTIONS; i++) {
-		if (p->tunnels[i] == NULL)
-			continue;
-		struct pipe *pipes[2] = { &p->tunnels[i]->up, &p->tunnels[i]->down };
-
-		for (unsigned at = 0; at < 2; at++) {
-			struct pipe *pipe = pipes[at];
-
-			if (!pipe->has_ended && pipe->len < sizeof pipe->bytes)
-				fds[count++] = (struct pollfd){ .fd = pipe->from,
-					.events = POLLIN };
-			if (pipe->len > 0 && p->mode != PROXY_BLACK_HOLE)
-				*timeout_ms = TICK_MS;
-		}
-	}
-	return count;
-}
-
+/* Until nothing is open any more. */
 static void *run(void *arg)
 {
 	struct proxy *p = arg;
-	struct pollfd fds[2 + 2 * PROXY_CONNECTIONS];
-	char byte[64];
-	int timeout_ms;
 
-	(void)pthread_mutex_lock(&p->lock);
-	while (!p->is_stopping) {
-		nfds_t count = wanted(p, fds, &timeout_ms);
-
-		(void)pthread_mutex_unlock(&p->lock);
-		int found = poll(fds, count, timeout_ms);
-
-		(void)pthread_mutex_lock(&p->lock);
-		if (found > 0 && fds[0].revents != 0)
-			(void)!read(p->wake[0], byte, sizeof byte);
-		for (unsigned i = 0; p->ending != PROXY_END_NOT && i < PROXY_CONNECTIONS; i++) {
-			if (p->tunnels[i] != NULL)
-				end_tunnel(p, i, p->ending);
-		}
-		p->ending = PROXY_END_NOT;
-		admit(p);
-		move_bytes(p);
-		(void)pthread_cond_broadcast(&p->changed);
-	}
-	for (unsigned i = 0; i < PROXY_CONNECTIONS; i++) {
-		if (p->tunnels[i] != NULL)
-			end_tunnel(p, i, PROXY_END_CUT);
-	}
-	(void)pthread_mutex_unlock(&p->lock);
+	(void)uv_run(&p->loop, UV_RUN_DEFAULT);
+	BUG_ON(uv_loop_close(&p->loop) != 0);
 	return NULL;
 }
 
 void must_proxy_start(struct proxy *p, uint16_t target)
 {
 	pthread_condattr_t monotonic;
+	struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(target) };
 
-	*p = (struct proxy){ .target = target };
-	p->listen_fd = must_listen(&p->port);
-	if (pipe2(p->wake, O_CLOEXEC | O_NONBLOCK) != 0)
+	*p = (struct proxy){ 0 };
+	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	BUG_ON(uv_loop_init(&p->loop) != 0 || uv_async_init(&p->loop, &p->wake, on_wake) != 0);
+	p->wake.data = p;
+	if (network_start(&p->network, &p->loop, 0, &at) != ERR_OK)
 		must_fail("proxy: %s", strerror(errno));
+	p->port = p->network.port;
+	p->network.arg = p;
+	p->network.on_change = on_change;
 	(void)pthread_mutex_init(&p->lock, NULL);
 	(void)pthread_condattr_init(&monotonic);
 	(void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -308,95 +82,100 @@ void must_proxy_start(struct proxy *p, uint16_t target)
 		must_fail("the proxy has no thread");
 }
 
-/* Under the lock. */
-static void wake(struct proxy *p)
-{
-	(void)!write(p->wake[1], "w", 1);
-}
-
 void proxy_stop(struct proxy *p)
 {
 	if (p->port == 0)
 		return;
 	(void)pthread_mutex_lock(&p->lock);
 	p->is_stopping = true;
-	wake(p);
+	(void)uv_async_send(&p->wake);
 	(void)pthread_mutex_unlock(&p->lock);
 	(void)pthread_join(p->thread, NULL);
 	(void)pthread_cond_destroy(&p->changed);
 	(void)pthread_mutex_destroy(&p->lock);
-	(void)close(p->listen_fd);
-	(void)close(p->wake[0]);
-	(void)close(p->wake[1]);
 	*p = (struct proxy){ 0 };
 }
 
-static void set_mode(
-	struct proxy *p, enum proxy_mode mode, uint64_t delay_ms, unsigned bytes_per_ms)
+static bool ends_all(const struct order *order)
+{
+	return (order->kind == ORDER_CUT || order->kind == ORDER_RESET) && !order->is_at_byte;
+}
+
+static void carry_out(struct proxy *p, const struct order *order)
 {
 	(void)pthread_mutex_lock(&p->lock);
-	p->mode = mode;
-	p->delay_ms = delay_ms;
-	p->bytes_per_ms = bytes_per_ms;
-	wake(p);
-	(void)pthread_mutex_unlock(&p->lock);
-}
+	uint64_t accepted_count = p->accepted_count;
 
-void proxy_pass(struct proxy *p)
-{
-	set_mode(p, PROXY_PASS, 0, 0);
-}
-
-void proxy_delay(struct proxy *p, uint64_t ms)
-{
-	set_mode(p, PROXY_DELAY, ms, 0);
-}
-
-void proxy_trickle(struct proxy *p, unsigned bytes_per_ms)
-{
-	set_mode(p, PROXY_TRICKLE, 0, bytes_per_ms);
-}
-
-void proxy_swallow(struct proxy *p)
-{
-	set_mode(p, PROXY_BLACK_HOLE, 0, 0);
-}
-
-static void end_all(struct proxy *p, enum proxy_end how)
-{
-	(void)pthread_mutex_lock(&p->lock);
-	p->ending = how;
-	wake(p);
-	while (p->ending != PROXY_END_NOT)
+	p->order = *order;
+	p->has_order = true;
+	(void)uv_async_send(&p->wake);
+	while (p->has_order)
+		(void)pthread_cond_wait(&p->changed, &p->lock);
+	/* A new connection while we wait belongs to nobody here. */
+	while (ends_all(order) && p->open_count > 0 && p->accepted_count == accepted_count)
 		(void)pthread_cond_wait(&p->changed, &p->lock);
 	(void)pthread_mutex_unlock(&p->lock);
 }
 
+void must_proxy(struct proxy *p, const char *text)
+{
+	struct order order;
+
+	if (order_parse(span_of(text), &order) != ERR_OK)
+		must_fail("proxy: what is \"%s\"?", text);
+	carry_out(p, &order);
+}
+
+static void carry_out_both(struct proxy *p, enum order_kind kind, uint64_t amount)
+{
+	struct order order = { .kind = kind, .way = ORDER_BOTH, .amount = amount };
+
+	carry_out(p, &order);
+}
+
+void proxy_pass(struct proxy *p)
+{
+	carry_out_both(p, ORDER_PASS, 0);
+}
+
+void proxy_delay(struct proxy *p, uint64_t ms)
+{
+	carry_out_both(p, ORDER_DELAY, ms);
+}
+
+void proxy_trickle(struct proxy *p, unsigned bytes_per_ms)
+{
+	carry_out_both(p, ORDER_TRICKLE, (uint64_t)bytes_per_ms * 1000);
+}
+
+void proxy_swallow(struct proxy *p)
+{
+	carry_out_both(p, ORDER_SWALLOW, 0);
+}
+
 void proxy_cut(struct proxy *p)
 {
-	end_all(p, PROXY_END_CUT);
+	carry_out_both(p, ORDER_CUT, 0);
 }
 
 void proxy_reset(struct proxy *p)
 {
-	end_all(p, PROXY_END_RESET);
+	carry_out_both(p, ORDER_RESET, 0);
 }
 
 void proxy_refuse(struct proxy *p)
 {
-	(void)pthread_mutex_lock(&p->lock);
-	p->is_refusing = true;
-	(void)pthread_mutex_unlock(&p->lock);
+	carry_out_both(p, ORDER_REFUSE, 0);
 }
 
 void proxy_admit(struct proxy *p)
 {
-	(void)pthread_mutex_lock(&p->lock);
-	p->is_refusing = false;
-	(void)pthread_mutex_unlock(&p->lock);
+	carry_out_both(p, ORDER_ADMIT, 0);
 }
 
-void must_proxy_accept(struct proxy *p, unsigned count, uint64_t within_ms)
+/* Waits until the counter, which the lock guards, is so high. */
+static void must_count(struct proxy *p, const uint64_t *counter, const char *what,
+	unsigned count, uint64_t within_ms)
 {
 	struct deadline d = deadline_in_ms(within_ms);
 	struct timespec at = {
@@ -405,14 +184,24 @@ void must_proxy_accept(struct proxy *p, unsigned count, uint64_t within_ms)
 	};
 
 	(void)pthread_mutex_lock(&p->lock);
-	while (p->accepted < count) {
+	while (*counter < count) {
 		if (pthread_cond_timedwait(&p->changed, &p->lock, &at) != 0)
 			break;
 	}
-	unsigned accepted = p->accepted;
+	uint64_t seen = *counter;
 
 	(void)pthread_mutex_unlock(&p->lock);
-	if (accepted < count)
-		must_fail("%u connections came, not %u, within %llu ms", accepted, count,
-			(unsigned long long)within_ms);
+	if (seen < count)
+		must_fail("%llu %s, not %u, within %llu ms", (unsigned long long)seen, what,
+			count, (unsigned long long)within_ms);
+}
+
+void must_proxy_accept(struct proxy *p, unsigned count, uint64_t within_ms)
+{
+	must_count(p, &p->accepted_count, "connections came", count, within_ms);
+}
+
+void must_proxy_fire(struct proxy *p, unsigned count, uint64_t within_ms)
+{
+	must_count(p, &p->fired_count, "bytes came", count, within_ms);
 }

@@ -1,8 +1,7 @@
-/* proxy.h - a bad network between a daemon and its broker: a TCP proxy on 127.0.0.1 that can
- * delay, trickle, swallow, cut and reset.
+/* proxy.h - a bad network between a daemon and its broker, in a thread of the test's process.
  *
- * Runs in a thread of the test's process. TLS goes through untouched.
- * Layer: tests. Uses: must, pthread. Thread: functions belong to the test's own. */
+ * What it can do to the bytes is told in order.h and done by network.h.
+ * Layer: tests. Uses: must, fault, pthread. Thread: functions belong to the test's own. */
 #ifndef SALLYPORT_TEST_PROXY_H
 #define SALLYPORT_TEST_PROXY_H
 
@@ -11,35 +10,22 @@
 #include <stdint.h>
 
 #include "base/macro.h"
-
-enum { PROXY_CONNECTIONS = 32 };
-
-enum proxy_mode {
-	PROXY_PASS = 0,   /* a good network */
-	PROXY_DELAY,      /* every byte arrives that much later */
-	PROXY_TRICKLE,    /* so many bytes a millisecond each way, in pieces of one */
-	PROXY_BLACK_HOLE, /* takes everything, delivers nothing, closes nothing */
-};
-
-struct proxy_tunnel;
+#include "network.h"
 
 struct proxy {
 	uint16_t port; /* where to connect */
-	int listen_fd;
-	int wake[2];
+	uv_loop_t loop;
+	uv_async_t wake;
 	pthread_t thread;
-	pthread_mutex_t lock; /* guards everything below */
+	struct network network; /* the thread's own */
+	pthread_mutex_t lock;   /* guards everything below */
 	pthread_cond_t changed;
-	uint16_t target;
-	enum proxy_mode mode;
-	uint64_t delay_ms;
-	unsigned bytes_per_ms;
-	bool is_refusing; /* new connections are closed at once */
+	bool has_order;
+	struct order order;
 	bool is_stopping;
-	enum proxy_end { PROXY_END_NOT = 0, PROXY_END_CUT, PROXY_END_RESET } ending;
-	unsigned accepted; /* connections in all */
-	unsigned open;
-	struct proxy_tunnel *tunnels[PROXY_CONNECTIONS]; /* the thread's own */
+	uint64_t accepted_count; /* as the network's */
+	uint64_t fired_count;
+	unsigned open_count;
 };
 
 /* Listens on a free port of 127.0.0.1 and passes on to `target` there. */
@@ -48,21 +34,24 @@ void must_proxy_start(struct proxy *p, uint16_t target);
 /* A zeroed proxy is fine. */
 void proxy_stop(struct proxy *p);
 
-/* For the bytes that come from now on. */
+/* Any order, as order.h has it: "cut up 100". Returns when it is carried out; connections that
+ * it ends are closed then. */
+void must_proxy(struct proxy *p, const char *order);
+
+/* The same for those that are needed most. */
 void proxy_pass(struct proxy *p);
 void proxy_delay(struct proxy *p, uint64_t ms);
 void proxy_trickle(struct proxy *p, unsigned bytes_per_ms);
 void proxy_swallow(struct proxy *p);
-
-/* Ends all connections, in order (FIN) or not (RST). Returns when it is done. */
 void proxy_cut(struct proxy *p);
 void proxy_reset(struct proxy *p);
-
-/* New connections are closed at once, or no longer. */
 void proxy_refuse(struct proxy *p);
 void proxy_admit(struct proxy *p);
 
 /* Waits until so many connections have been made in all. */
 void must_proxy_accept(struct proxy *p, unsigned count, uint64_t within_ms);
+
+/* Waits until what waits for byte N has happened so often in all. */
+void must_proxy_fire(struct proxy *p, unsigned count, uint64_t within_ms);
 
 #endif

@@ -7,3 +7,6 @@ endif()
 add_test(NAME scripts/yaml COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/yaml-test.sh)
 set_tests_properties(scripts/yaml PROPERTIES LABELS scripts TIMEOUT 60
 	ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+add_test(NAME scripts/seal COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/seal-test.sh)
+set_tests_properties(scripts/seal PROPERTIES LABELS scripts TIMEOUT 60
+	ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")

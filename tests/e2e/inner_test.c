@@ -334,6 +334,7 @@ START_TEST(one_node_tells_the_other_what_its_configuration_says_first)
 	must_passage_init_other_node(&passage, &other, "app2", other_socket);
 	must_daemon_start(&other);
 	must_status_become(other_socket, "\"inner\":{\"ready\":true", SOON_MS);
+	must_status_become(passage.app_socket, "\"inner\":{\"ready\":true", SOON_MS);
 	must_configure(1);
 	must_reload_node(1);
 	must_be_in_book(1, 1); /* it hears itself, too */

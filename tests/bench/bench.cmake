@@ -16,3 +16,7 @@ foreach(program floor load compare)
 	add_executable(sallyport-${program} ${CMAKE_CURRENT_LIST_DIR}/${program}.c)
 	target_link_libraries(sallyport-${program} PRIVATE bench)
 endforeach()
+
+# What the store costs, without anything around it.
+add_executable(sallyport-store ${CMAKE_CURRENT_LIST_DIR}/store.c)
+target_link_libraries(sallyport-store PRIVATE store)

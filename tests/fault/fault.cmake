@@ -10,3 +10,5 @@ target_link_libraries(fault_proxy PRIVATE fault)
 add_test(NAME fault/proxy
 	COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/proxy_test.py $<TARGET_FILE:fault_proxy>)
 set_tests_properties(fault/proxy PROPERTIES LABELS unit TIMEOUT 60)
+
+include(${CMAKE_CURRENT_LIST_DIR}/store.cmake)

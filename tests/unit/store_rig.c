@@ -1,7 +1,7 @@
 #include "unit/store_rig.h"
 
-#include <check.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -23,8 +23,8 @@ void rig_make(struct rig *r)
 	must_format(log, sizeof(log), "%s/log", r->folder);
 	int fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_ge(dup2(fd, STDERR_FILENO), 0);
+	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+		must_fail("%s: %s", log, strerror(errno));
 	close(fd);
 }
 
@@ -65,7 +65,8 @@ void rig_open(struct rig *r)
 {
 	enum err err = rig_try_open(r);
 
-	ck_assert_msg(err == ERR_OK, "open: %s", err_text(err));
+	if (err != ERR_OK)
+		must_fail("open: %s", err_text(err));
 }
 
 void rig_close(struct rig *r)
@@ -101,7 +102,8 @@ unsigned rig_count_files(const struct rig *r, const char *beginning)
 	const struct dirent *entry;
 	unsigned count = 0;
 
-	ck_assert_ptr_nonnull(folder);
+	if (folder == NULL)
+		must_fail("%s: %s", r->folder, strerror(errno));
 	while ((entry = readdir(folder)) != NULL)
 		count += strncmp(entry->d_name, beginning, strlen(beginning)) == 0 ? 1 : 0;
 	closedir(folder);
@@ -112,10 +114,9 @@ int64_t rig_number(struct rig *r, const char *sql)
 {
 	sqlite3_stmt *statement;
 
-	ck_assert_int_eq(sqlite3_prepare_v2(r->db.sql, sql, -1, &statement, NULL), SQLITE_OK);
-	int code = sqlite3_step(statement);
-
-	ck_assert_msg(code == SQLITE_ROW, "%s: %s", sql, sqlite3_errmsg(r->db.sql));
+	if (sqlite3_prepare_v2(r->db.sql, sql, -1, &statement, NULL) != SQLITE_OK ||
+		sqlite3_step(statement) != SQLITE_ROW)
+		must_fail("%s: %s", sql, sqlite3_errmsg(r->db.sql));
 	int64_t number = sqlite3_column_int64(statement, 0);
 
 	sqlite3_finalize(statement);
@@ -171,15 +172,16 @@ void rig_must_add(struct rig *r, uint64_t n)
 	struct outbox_added added;
 	enum err err = rig_add(r, n, &added);
 
-	ck_assert_msg(err == ERR_OK, "add %llu: %s", (unsigned long long)n, err_text(err));
-	ck_assert_int_eq(added.verdict, OUTBOX_ADDED);
+	if (err != ERR_OK || added.verdict != OUTBOX_ADDED)
+		must_fail("add %llu: %s", (unsigned long long)n, err_text(err));
 }
 
 static void expect_zero(struct rig *r, const char *sql)
 {
 	int64_t number = rig_number(r, sql);
 
-	ck_assert_msg(number == 0, "%lld: %s", (long long)number, sql);
+	if (number != 0)
+		must_fail("%lld: %s", (long long)number, sql);
 }
 
 void rig_check(struct rig *r)

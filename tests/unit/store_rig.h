@@ -1,7 +1,7 @@
 /* store_rig.h - a store in a folder of its own, for the tests of its rooms.
  *
  * rig_… functions end the test when they cannot do what they are called.
- * Layer: tests. Uses: store, check, sqlite3. */
+ * Layer: tests. Uses: store, testlib, sqlite3. */
 #ifndef SALLYPORT_TESTS_UNIT_STORE_RIG_H
 #define SALLYPORT_TESTS_UNIT_STORE_RIG_H
 

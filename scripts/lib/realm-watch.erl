@@ -7,7 +7,15 @@
 %% @ALARM_BOUND@ bytes is too much. Before that is said of anybody his processes have thrown away what they need no more.
 %% Others than web hosts are never touched. Two more things nobody else ends: a connection that asked for no heartbeats
 %% and has said nothing for @SILENCE_MS@ ms, and the memory of one whose process is gone.
+%%
+%% And a host that is busier than @PACE@ messages a second for a second (0: as busy as it likes) is read from in turns, so
+%% that it is no busier: who reads from its connections is suspended meanwhile, some milliseconds each time. Nobody is
+%% refused anything, TCP makes the client wait, and what goes to the client goes on. Busy is what readers and channels
+%% compute, whatever it is that they are told to do; a message is @MESSAGE_REDUCTIONS@ reductions. Not by the broker's own
+%% way of blocking publishers: its word for that would tell an honest agent of an alarm, many times a second.
 begin
+	Pace = @PACE@ * @MESSAGE_REDUCTIONS@,
+	PaceTickMs = 1, PaceLookMs = 100, PaceLookMaxMs = 1000, PaceOwedMs = 10000,
 	Bound = @BOUND@, AlarmBound = @ALARM_BOUND@, SilenceMs = @SILENCE_MS@,
 	TickMs = 500, TickMaxMs = 2000, AliveMs = 5000, LookMs = 10000, UnexplainedMs = 5000, LinesMax = 500,
 	Began = erlang:monotonic_time(millisecond),
@@ -119,6 +127,81 @@ begin
 			top => Top, top_user => TopUser}
 	end,
 
+	%% Each host has reductions to spend: as many as come in a second at most, and it may owe what comes in ten. Whoever
+	%% suspends resumes when he dies, so nobody stays suspended.
+	Pacer = fun() ->
+		process_flag(priority, high),
+		Reductions = fun(Pid) -> case process_info(Pid, reductions) of {_, N} -> N; undefined -> 0 end end,
+		Find = fun() ->
+			Channels = lists:foldl(fun(T, Map) ->
+				maps:update_with(element(8, T), fun(Pids) -> [element(6, T) | Pids] end, [element(6, T)], Map) end,
+				#{}, [T || T <- rabbit_channel_tracking:list(), is_pid(element(6, T)), node(element(6, T)) =:= node()]),
+			lists:foldl(fun(T, Map) ->
+				Conn = [element(6, T) | maps:get(element(6, T), Channels, [])],
+				maps:update_with(element(11, T), fun(Conns) -> [Conn | Conns] end, [Conn], Map) end, #{},
+				[T || T <- rabbit_connection_tracking:list(), is_pid(element(6, T)), node(element(6, T)) =:= node(),
+					Host(element(11, T)) =/= none])
+		end,
+		Suspend = fun(Pid) -> try erlang:suspend_process(Pid, [asynchronous, unless_suspending]) catch _:_ -> gone end end,
+		Resume = fun(Pid) -> try erlang:resume_process(Pid) catch _:_ -> gone end end,
+		%% One host, all of whose readers in `held` are suspended. In debt, it is let alone until it is out of it. Out of it, one
+		%% reader at a time is let go for a moment, and all of them when there is enough to spend. A newcomer's past counts,
+		%% but not at the start.
+		Turn = fun(User, Conns, Time, #{left := Left, at := At, seen := Seen, held := Held, since := Since}) ->
+			Seen1 = maps:from_list([{Pid, Reductions(Pid)} || Pids <- Conns, Pid <- Pids]),
+			Used = case Seen of
+				none -> 0;
+				_ -> maps:fold(fun(Pid, N, Sum) -> Sum + max(0, N - maps:get(Pid, Seen, 0)) end, 0, Seen1)
+			end,
+			Left1 = max(min(Left + Pace * (Time - At) div 1000 - Used, Pace), -Pace * PaceOwedMs div 1000),
+			Here = [Reader || [Reader | _] <- Conns],
+			Held1 = [Reader || Reader <- Held, lists:member(Reader, Here)],
+			{Held2, Open, Due} = case Held1 of
+				_ when Left1 < 0 ->
+					More = Here -- Held1,
+					[Suspend(Reader) || Reader <- More],
+					{Held1 ++ More, none, Time - Left1 * 1000 div Pace + 1};
+				[] -> {[], none, Time + PaceLookMs};
+				_ when Left1 * 4 > Pace ->
+					[Resume(Reader) || Reader <- Held1],
+					{[], none, Time + PaceLookMs};
+				[Next | Rest] ->
+					Resume(Next),
+					{Rest ++ [Next], Next, Time + PaceTickMs}
+			end,
+			Since1 = case Since of
+				none when Left1 < 0 ->
+					Say(paced, [{state, on}, {host, Host(User)}, {user, User}, {connections, length(Here)}]),
+					Time;
+				From when is_integer(From), Left1 >= Pace ->
+					Say(paced, [{state, off}, {host, Host(User)}, {user, User}, {lasted_ms, Time - From}]),
+					none;
+				_ -> Since
+			end,
+			#{left => Left1, at => Time, seen => Seen1, held => Held2, since => Since1, open => Open, due => Due}
+		end,
+		(fun Go(Users, States, LookAt) ->
+			[Suspend(Reader) || #{open := Reader} <- maps:values(States), Reader =/= none],
+			Time = Now(),
+			IsLook = Time >= LookAt,
+			Users1 = case IsLook of true -> Find(); false -> Users end,
+			%% one that is gone for a moment keeps what it owes
+			States1 = maps:map(fun
+				(_, #{due := Due} = State) when Due > Time, not IsLook -> State;
+				(User, State) -> Turn(User, maps:get(User, Users1, []), Time, State) end, States),
+			New = maps:map(fun(User, Conns) ->
+				Turn(User, Conns, Time, #{left => Pace, at => Time, seen => none, held => [], since => none})
+			end, maps:without(maps:keys(States), Users1)),
+			States2 = maps:filter(fun(User, #{left := Left}) -> Left < Pace orelse maps:is_key(User, Users1) end,
+				maps:merge(States1, New)),
+			LookAt1 = case IsLook of true -> Time + min(max(PaceLookMs, 20 * (Now() - Time)), PaceLookMaxMs); false -> LookAt end,
+			Due1 = lists:min([LookAt1 | [Due || #{due := Due, held := [_ | _]} <- maps:values(States2)]]),
+			receive after max(PaceTickMs, Due1 - Now()) -> ok end,
+			Go(Users1, States2, LookAt1)
+		end)(#{}, #{}, 0)
+	end,
+	case Pace of 0 -> ok; _ -> spawn_link(Pacer) end,
+
 	%% The vhost in which most messages wait: what to look at when no connection explains an alarm.
 	Fullest = fun() ->
 		Counts = maps:to_list(ets:foldl(fun
@@ -178,6 +261,6 @@ begin
 				silent := maps:get(silent, Seen, #{}), dead := maps:get(dead, Seen, [])})
 		end
 	end,
-	Say(watching, [{node, node()}, {bound_bytes, Bound}, {alarm_bound_bytes, AlarmBound}, {silence_ms, SilenceMs}]),
+	Say(watching, [{node, node()}, {bound_bytes, Bound}, {alarm_bound_bytes, AlarmBound}, {silence_ms, SilenceMs}, {pace, @PACE@}]),
 	Loop(#{alarms => [], since => #{}, explained => Now(), alive => 0, late => 0, silent => #{}, dead => []})
 end.

@@ -7,9 +7,10 @@
 
 : "${here:?}" "${lib:?}" "${workshop=}" "${metrics=}" "${json=no}" "${state=}" "${reaches=}" "${work=}" "${broker_name=}"
 : "${broker_reach=}" "${watch_bound=}" "${watch_alarm_bound=}" "${watch_silence_ms=}" "${watch_times=}" "${watch_within_s=}"
-: "${watch_revoke=}"
+: "${watch_revoke=}" "${watch_pace=}"
 
 readonly WATCH_SILENT_SECONDS=30 # the watchman says every five seconds that he is there
+readonly WATCH_MESSAGE_REDUCTIONS=600 # what reader and channel compute for one sealed message at 1000 a second (measured)
 readonly WATCH_BACK_OFF_SECONDS=30
 readonly WATCH_ADVICE_SECONDS=60 # how often the same line is said again
 
@@ -21,7 +22,8 @@ watch_script() {
 	local ctl='rabbitmqctl -q eval'
 	! is_private || ctl="$(quote "$here/broker") ctl --dir $(quote "${broker_reach#local:}") -q eval"
 	printf '{\ntrap "" PIPE\n(\n%s <<'\''ERLANG'\''\n' "$ctl"
-	erlang realm-watch BOUND="$watch_bound" ALARM_BOUND="$watch_alarm_bound" SILENCE_MS="$watch_silence_ms"
+	erlang realm-watch BOUND="$watch_bound" ALARM_BOUND="$watch_alarm_bound" SILENCE_MS="$watch_silence_ms" PACE="$watch_pace" \
+		MESSAGE_REDUCTIONS="$WATCH_MESSAGE_REDUCTIONS"
 	printf 'ERLANG\nkill -TERM 0\n) &\ncat >/dev/null\nkill -TERM 0\n}\n'
 }
 
@@ -134,6 +136,12 @@ watch_line() {
 			alarms[$broker ${said[resource]}]=$((${alarms[$broker ${said[resource]}]:-0} + 1))
 		fi
 		;;
+	paced)
+		paced[$broker ${said[host]}]=0
+		if [[ ${said[state]} == on ]]; then
+			paced[$broker ${said[host]}]=1
+		fi
+		;;
 	closed) closed[$broker ${said[host]} ${said[why]}]=$((${closed[$broker ${said[host]} ${said[why]}]:-0} + 1)) ;;
 	replaced) replaced=yes ;;
 	esac
@@ -189,6 +197,8 @@ watch_metrics() {
 		for key in "${!alarmed[@]}"; do printf 'sallyport_watch_alarm{broker="%s",resource="%s"} %s\n' "${key% *}" "${key#* }" "${alarmed[$key]}"; done
 		printf '# TYPE sallyport_watch_alarms_total counter\n'
 		for key in "${!alarms[@]}"; do printf 'sallyport_watch_alarms_total{broker="%s",resource="%s"} %s\n' "${key% *}" "${key#* }" "${alarms[$key]}"; done
+		printf '# HELP sallyport_watch_paced whether a host is made to wait\n# TYPE sallyport_watch_paced gauge\n'
+		for key in "${!paced[@]}"; do printf 'sallyport_watch_paced{broker="%s",host="%s"} %s\n' "${key% *}" "${key#* }" "${paced[$key]}"; done
 		printf '# HELP sallyport_watch_closed_total how often the connections of a host were closed\n# TYPE sallyport_watch_closed_total counter\n'
 		for key in "${!closed[@]}"; do
 			read -r broker rest <<<"$key"
@@ -214,10 +224,10 @@ watch_stop() {
 }
 
 # watch_all - until a signal, or until another watch has taken over. watch_bound, watch_alarm_bound, watch_silence_ms,
-# watch_times, watch_within_s and watch_revoke are set, and each_broker works.
+# watch_times, watch_within_s, watch_pace and watch_revoke are set, and each_broker works.
 watch_all() {
 	local lines line replaced=no
-	local -A up=() at=() connections=() held=() alarmed=() alarms=() closed=() offences=() advised=()
+	local -A up=() at=() connections=() held=() alarmed=() alarms=() closed=() paced=() offences=() advised=()
 	local -a fields
 	keepers=()
 	mkfifo -m 0600 "$workshop/lines"

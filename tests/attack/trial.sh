@@ -22,6 +22,7 @@ Without PART: all of them. Prints a line for each thing that is asked, and the f
   --seconds N     of one half of a round (10)
   --rates LIST    messages a second that the flood offers, commas between; 0: as many as are taken (1000,2000,0)
   --craft WORD    of the flood: sealed, bare (sealed)
+  --pace N        realm watch keeps every host to so many messages a second meanwhile (0: nobody watches)
   --most N        the ratio of p99 that is asked for at each rate but 0 (3)
   --json FILE     the figures as JSON too
   -h, --help
@@ -31,16 +32,17 @@ Exit: 0 all is as it must be, 1 something is not, 2 called wrongly.
 TEXT
 }
 
-rounds=5 seconds=10 rates=1000,2000,0 craft=sealed most=3 json='' short=no
+rounds=5 seconds=10 rates=1000,2000,0 craft=sealed pace=0 most=3 json='' short=no
 parts=()
 while (($# > 0)); do
 	case $1 in
 	rotate | flood | endless | revoke) parts+=("$1") ;;
 	--short) short=yes ;;
-	--rounds | --seconds | --rates | --craft | --most | --json)
+	--rounds | --seconds | --rates | --craft | --pace | --most | --json)
 		(($# > 1)) || usage_error "$1 wants a value"
 		case $1 in
 		--rounds | --seconds | --most) is_count "$2" 1 1000 || usage_error "$1 $2: 1 to 1000" ;;
+		--pace) is_count "$2" 0 1000000 || usage_error "--pace $2: 0 to 1000000" ;;
 		--rates) [[ $2 =~ ^[0-9]{1,6}(,[0-9]{1,6})*$ ]] || usage_error "--rates $2: numbers with commas between" ;;
 		--craft) [[ $2 =~ ^(sealed|bare)$ ]] || usage_error "--craft $2: sealed or bare" ;;
 		esac
@@ -204,6 +206,16 @@ flood() {
 	wait_until 20 grep -q ready "$work/$name.flood"
 }
 
+watched() {
+	grep -qE "$1" "$work/watch"
+}
+# begin_watch ARGS... - realm watch in the background
+begin_watch() {
+	started "$work/watch" realm watch "$@"
+	watcher=${jobs[-1]}
+	wait_until 30 watched 'event=watching' || die "nobody watches: $(tail -n 3 "$work/watch")"
+}
+
 # Parts ------------------------------------------------------------------------------------------------------------
 
 # exchange_seal NAME WHO... - a step of a sealing key, and everybody who needs it has it.
@@ -287,6 +299,7 @@ part_flood() {
 	# its owner has taken the place of the agent
 	ended "$(proc_pid "$work/web2.pid")" 20
 	wait_until 20 no_connections web.web2.g1
+	[[ $pace == 0 ]] || begin_watch --pace "$pace"
 	for rate in ${rates//,/ }; do
 		name=${rate/#0/all}
 		: >"$work/idle.p99"
@@ -313,6 +326,7 @@ part_flood() {
 		[[ $rate == 0 ]] || check "a flood of $rate/s: web1's p99 is at most $most x its idle p99 ($(median <"$work/ratios"))" \
 			awk -v a="$(median <"$work/ratios")" -v b="$most" 'BEGIN { exit !(a <= b) }'
 	done
+	[[ $pace == 0 ]] || ended "$watcher" 20
 	begin web2 webapp-agent
 }
 
@@ -323,17 +337,12 @@ calls() {
 answered() {
 	[[ -n $(calls "$1" 9999999999999 | awk '$3 == 200') ]]
 }
-watched() {
-	grep -qE "$1" "$work/watch"
-}
 part_endless() {
-	local lasted caller watcher user
+	local lasted caller user
 	user=$(basename "$(realm bundle web2)")
 	started "$work/caller" python3 "$repo/tests/attack/caller.py" "$work/web1/api.sock" trial.ask "$ASK"
 	caller=${jobs[-1]}
-	started "$work/watch" realm watch --bound 1GiB
-	watcher=${jobs[-1]}
-	wait_until 30 watched 'event=watching' || die "nobody watches: $(tail -n 3 "$work/watch")"
+	begin_watch --bound 1GiB
 	check 'endless: web1 is answered' wait_until 10 answered 0
 	erl 'begin erlang:garbage_collect(), {Used, _} = vm_memory_monitor:get_memory_use(bytes),
 		vm_memory_monitor:set_vm_memory_high_watermark({absolute, Used + 167772160}) end' >/dev/null

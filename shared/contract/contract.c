@@ -456,6 +456,12 @@ static bool is_operation_name(struct span name)
 	return true;
 }
 
+/* What the daemons tell each other crosses under names of this kind (message/receipt.h). */
+static bool is_reserved_name(struct span name)
+{
+	return span_starts(name, "sallyport.");
+}
+
 static bool read_kind(struct reader *r, const struct path *path, const struct yaml_node *node,
 	struct operation *op)
 {
@@ -562,6 +568,9 @@ static void read_operation(struct reader *r, const struct path *path,
 			"an operation is named like noun.verb: 1 to %d of a-z, 0-9, \"_\" and "
 			"\".\"",
 			CONTRACT_MAX_NAME);
+	else if (is_reserved_name(node->key))
+		COMPLAIN_KEY(r, path, node,
+			"names that begin with \"sallyport.\" are the daemons' own");
 	if (!want_map(r, path, node))
 		return;
 	bool has_kind = read_kind(r, path, node, op);

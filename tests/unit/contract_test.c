@@ -296,6 +296,10 @@ static const struct {
 	{ "operations: {a..b: {kind: send}}", "c:1:14: operations.a..b: an operation is named "
 					      "like noun.verb: 1 to 64 of a-z, "
 					      "0-9, \"_\" and \".\"\n" },
+	{ "operations: {sallyport.receipt: {kind: send}}",
+		"c:1:14: operations.sallyport.receipt: names that begin with \"sallyport.\" "
+		"are "
+		"the daemons' own\n" },
 	{ "operations: {a.b: {kind: read, collection: catalgo}}\ncollections: {catalog: {key: "
 	  "k}}",
 		"c:1:44: operations.a.b.collection: there is no collection \"catalgo\"; did "

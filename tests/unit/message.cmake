@@ -1,3 +1,5 @@
+unit_test(NAME message_ledger SOURCES message_ledger_test.c LIBS message)
+unit_test(NAME message_receipt SOURCES message_receipt_test.c LIBS message)
 unit_test(NAME message_message SOURCES message_message_test.c LIBS message)
 unit_test(NAME message_digest SOURCES message_digest_test.c LIBS message)
 unit_test(NAME message_envelope SOURCES message_envelope_test.c LIBS message)

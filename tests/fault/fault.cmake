@@ -11,4 +11,13 @@ add_test(NAME fault/proxy
 	COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/proxy_test.py $<TARGET_FILE:fault_proxy>)
 set_tests_properties(fault/proxy PROPERTIES LABELS unit TIMEOUT 60)
 
+# The checker, and what it needs to say nothing when nothing was broken. They need no sanitizer.
+if(NOT SALLYPORT_SANITIZE)
+	add_test(NAME fault/history COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/history_test.py)
+	set_tests_properties(fault/history PROPERTIES LABELS unit TIMEOUT 120)
+	add_test(NAME fault/calm COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/calm_test.py)
+	set_tests_properties(fault/calm PROPERTIES LABELS scripts TIMEOUT 300 COST 45
+		ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+endif()
+
 include(${CMAKE_CURRENT_LIST_DIR}/store.cmake)

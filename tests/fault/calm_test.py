@@ -68,10 +68,11 @@ class CalmTest(unittest.TestCase):
             process.terminate()
             process.wait(40)
 
-    def load(self, name):
+    def load(self, name, *more):
         run = subprocess.run(
             [sys.executable, os.path.join(HERE, "client.py"), "--socket", self.socket, "--log",
-             self.path(name + ".client"), "--seconds", str(SECONDS), "--name", name],
+             self.path(name + ".client"), "--seconds", str(SECONDS), "--name", name,
+             *more],
             capture_output=True, text=True, timeout=180, check=True)
         return json.loads(run.stdout)
 
@@ -135,7 +136,7 @@ class CalmTest(unittest.TestCase):
         faults = self.path("die.faults")
         handler = self.handler("die", "--fail", "3", "--die", "recorded:40", "--keep", faults)
         self.wait_for_handler("die")
-        self.load("die")
+        self.load("die", "--pause-ms", "30")    # a death a second is enough
         accepted = self.settle("die")
         self.end(handler)
         status, report, error = self.judge("die", "--faults", faults)

@@ -15,7 +15,7 @@ and `effects` (in their order).
 usage: handler.py --listen http+unix:///PATH --log FILE --effects FILE [--seed N]
                   [--fail N] [--die POINT:N] [--keep FAULTS]
   --fail N       one time in N
-  --die POINT:N  one time in N, at that point
+  --die POINT:N  every Nth time that it comes to that point
   --keep FAULTS  as a parent: starts it again when it has died, and says so in this file
 SIGTERM ends it; what runs is finished first.
 """
@@ -55,7 +55,8 @@ class Handler:
         self.options = options
         self.journal = Journal(options.log)
         self.random = random.Random(options.seed)
-        self.lock = threading.Lock()    # one writer at a time, and one draw at a time
+        self.lock = threading.RLock()   # one writer at a time, and one draw at a time
+        self.passed = 0                 # how often it was at the point to die at
         self.database = sqlite3.connect(options.effects, timeout=60, isolation_level=None,
                                         check_same_thread=False)
         self.database.execute("PRAGMA journal_mode = WAL")
@@ -67,8 +68,12 @@ class Handler:
             return n > 0 and self.random.randrange(n) == 0
 
     def may_die(self, point):
-        if self.options.die[0] == point and self.one_in(self.options.die[1]):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.options.die[0] != point:
+            return
+        with self.lock:
+            self.passed += 1
+            if self.passed == self.options.die[1]:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def tell(self, event, params, call, **more):
         self.journal.write(id=call.id, op=call.operation, host=call.host, key=call.key,
@@ -102,8 +107,7 @@ class Handler:
             if is_new:
                 run("INSERT INTO effects VALUES (?, ?, ?, ?, ?, ?)",
                     (call.id, call.operation, call.host, call.key, params["n"], time.time()))
-            if self.options.die[0] == "effect" and self.random.randrange(self.options.die[1]) == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            self.may_die("effect")
             run("COMMIT")
         except BaseException:
             run("ROLLBACK")
@@ -130,7 +134,7 @@ def keep(faults_path):
     del arguments[at:at + 2]
     seed = 0
     while not stopping:
-        # Another seed each time, or it would die at the same message for ever.
+        # Another seed each time, or it would fail at the same places for ever.
         seed += 1
         child = subprocess.Popen([sys.executable, *arguments, "--run", str(seed)])
         if stopping:

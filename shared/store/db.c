@@ -77,6 +77,9 @@ enum err db_error(struct db *db, int code)
 	if (err == ERR_OK || err == ERR_CONFLICT || err == ERR_INPUT)
 		return err;
 	db->counters.failures++;
+	/* Where the log can be copied it begins anew, in the space that it has: some fit again. */
+	if (err == ERR_SPACE)
+		db->tidy_at_pages = 1;
 	if (err == ERR_SPACE && !db->has_told_full) {
 		db->has_told_full = true;
 		log_failure(db, "disk-full", err, code);
@@ -183,9 +186,11 @@ static enum err checkpoint(struct db *db, int mode)
 		db->tidy_at_pages = DB_CHECKPOINT_PAGES;
 		return ERR_OK;
 	}
+	enum err err = db_error(db, code);
+
 	/* Not at every commit again: the log may grow a little in between. */
 	db->tidy_at_pages = db->log_pages + DB_CHECKPOINT_PAGES / 4;
-	return db_error(db, code);
+	return err;
 }
 
 enum err db_tidy(struct db *db)

@@ -16,7 +16,7 @@ enum {
 	PAGE_PARKED,
 	ONE_PARKED,
 	LOOK,
-	FIRST,
+	EDGES,
 	REMEMBER,
 	REMOVE,
 	EXPIRED,
@@ -50,14 +50,19 @@ static const char *const texts[OUTBOX_NSTATEMENTS] = {
 		 " VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?)"),
 	[KNOWN] = "SELECT seq, digest FROM outbox WHERE id = ? AND host = ?",
 	[TALLY] = "SELECT rows, bytes FROM tally WHERE kind = ? AND host = ?",
-	[PAGE] = ("SELECT " COLUMNS ", body FROM outbox"
-		  " WHERE state = 0 AND host = ? AND seq > ? ORDER BY seq LIMIT ?"),
-	[PAGE_PARKED] = ("SELECT " COLUMNS ", body FROM outbox"
-			 " WHERE state = 1 AND host = ? AND seq > ? ORDER BY seq LIMIT ?"),
+	[PAGE] =
+		("SELECT " COLUMNS ", body FROM outbox"
+		 " WHERE state = 0 AND host = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"),
+	[PAGE_PARKED] =
+		("SELECT " COLUMNS ", body FROM outbox"
+		 " WHERE state = 1 AND host = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?"),
 	[ONE_PARKED] = ("SELECT " COLUMNS ", body FROM outbox"
 			" WHERE state = 1 AND host = ? AND seq = ?"),
 	[LOOK] = "SELECT " COLUMNS ", body FROM outbox WHERE id = ? AND host = ?",
-	[FIRST] = "SELECT seq FROM outbox WHERE state = 0 AND host = ? ORDER BY seq LIMIT 1",
+	/* Each by the end of the index, not by all of it. */
+	[EDGES] = ("SELECT coalesce((SELECT seq FROM outbox WHERE state = 0 AND host = ?1"
+		   " ORDER BY seq LIMIT 1), 0), coalesce((SELECT seq FROM outbox"
+		   " WHERE state = 0 AND host = ?1 ORDER BY seq DESC LIMIT 1), 0)"),
 	[REMEMBER] = (REMEMBER_FROM
 		" WHERE state = 0 AND host = ?5 AND seq BETWEEN ?6 AND ?7" OR_INSTEAD),
 	[REMOVE] = "DELETE FROM outbox WHERE state = 0 AND host = ? AND seq BETWEEN ? AND ?",
@@ -296,21 +301,28 @@ void outbox_rows_free(struct node *rows)
 	}
 }
 
-static enum err read_page(struct outbox *o, int which, struct span host, uint64_t after_seq,
-	unsigned max_rows, size_t max_bytes, struct node *rows)
+/* No seq is above what SQLite can count; what a receipt says may be. */
+static uint64_t bounded(uint64_t seq)
+{
+	return seq > INT64_MAX ? INT64_MAX : seq;
+}
+
+static enum err read_page(struct outbox *o, int which, struct span host,
+	const struct outbox_want *want, struct node *rows)
 {
 	struct query q = query_of(o->db, o->statement[which]);
 	size_t bytes = 0;
 
 	query_text(&q, host);
-	query_u64(&q, after_seq);
-	query_u64(&q, max_rows);
-	while (bytes < max_bytes && query_next(&q)) {
+	query_u64(&q, bounded(want->after_seq));
+	query_u64(&q, bounded(want->through_seq));
+	query_u64(&q, want->max_rows);
+	while (bytes < want->max_bytes && query_next(&q)) {
 		struct outbox_row *row = read_row(o, &q);
 
 		if (row == NULL)
 			break;
-		if (bytes > 0 && bytes + row->bytes > max_bytes) {
+		if (bytes > 0 && bytes + row->bytes > want->max_bytes) {
 			outbox_row_free(row);
 			break;
 		}
@@ -320,16 +332,16 @@ static enum err read_page(struct outbox *o, int which, struct span host, uint64_
 	return query_end(&q);
 }
 
-enum err outbox_page(struct outbox *o, struct span host, uint64_t after_seq, unsigned max_rows,
-	size_t max_bytes, struct node *rows)
+enum err outbox_page(
+	struct outbox *o, struct span host, const struct outbox_want *want, struct node *rows)
 {
-	return read_page(o, PAGE, host, after_seq, max_rows, max_bytes, rows);
+	return read_page(o, PAGE, host, want, rows);
 }
 
-enum err outbox_page_parked(struct outbox *o, struct span host, uint64_t after_seq,
-	unsigned max_rows, size_t max_bytes, struct node *rows)
+enum err outbox_page_parked(
+	struct outbox *o, struct span host, const struct outbox_want *want, struct node *rows)
 {
-	return read_page(o, PAGE_PARKED, host, after_seq, max_rows, max_bytes, rows);
+	return read_page(o, PAGE_PARKED, host, want, rows);
 }
 
 /* The one row that the query gives; parameters are bound. */
@@ -355,12 +367,16 @@ enum err outbox_look(
 	return read_one(o, &q, out);
 }
 
-enum err outbox_first(struct outbox *o, struct span host, uint64_t *seq)
+enum err outbox_edges(
+	struct outbox *o, struct span host, uint64_t *first_seq, uint64_t *last_seq)
 {
-	struct query q = query_of(o->db, o->statement[FIRST]);
+	struct query q = query_of(o->db, o->statement[EDGES]);
+	bool is_there;
 
 	query_text(&q, host);
-	*seq = query_next(&q) ? query_column_u64(&q) : 0;
+	is_there = query_next(&q);
+	*first_seq = is_there ? query_column_u64(&q) : 0;
+	*last_seq = is_there ? query_column_u64(&q) : 0;
 	return query_end(&q);
 }
 
@@ -379,12 +395,6 @@ static struct query remember(struct outbox *o, int which, const struct outbox_en
 	query_u64(&q, end->keep_ms);
 	query_text(&q, reason);
 	return q;
-}
-
-/* No seq is above what SQLite can count; what a receipt says may be. */
-static uint64_t bounded(uint64_t seq)
-{
-	return seq > INT64_MAX ? INT64_MAX : seq;
 }
 
 static enum err remove_range(struct outbox *o, struct span host, struct outbox_range range,

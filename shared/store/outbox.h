@@ -111,17 +111,24 @@ WARN_UNUSED enum err outbox_add(struct outbox *o, struct span host, const struct
 	const struct digest *digest, const struct outbox_limits *limits,
 	struct outbox_added *out);
 
-/* Appends the pending rows of a host behind after_seq to `rows`, in order of seq: max_rows at
- * most, and as many as max_bytes of memory hold, but one in any case. A page: the rest is
- * asked for with the last seq.
+/* Rows with after_seq < seq <= through_seq, and no more of them than this. */
+struct outbox_want {
+	uint64_t after_seq;
+	uint64_t through_seq; /* UINT64_MAX: to the end */
+	unsigned max_rows;
+	size_t max_bytes; /* of memory; one row comes in any case */
+};
+
+/* Appends the pending rows of a host that are wanted to `rows`, in order of seq. A page: when it
+ * is full, the next one begins behind its last seq.
  *
  * Takes:   rows is a list; what was appended is yours to free, after an error too. */
-WARN_UNUSED enum err outbox_page(struct outbox *o, struct span host, uint64_t after_seq,
-	unsigned max_rows, size_t max_bytes, struct node *rows);
+WARN_UNUSED enum err outbox_page(
+	struct outbox *o, struct span host, const struct outbox_want *want, struct node *rows);
 
 /* The same of parked rows, for people. */
-WARN_UNUSED enum err outbox_page_parked(struct outbox *o, struct span host, uint64_t after_seq,
-	unsigned max_rows, size_t max_bytes, struct node *rows);
+WARN_UNUSED enum err outbox_page_parked(
+	struct outbox *o, struct span host, const struct outbox_want *want, struct node *rows);
 
 void outbox_row_free(struct outbox_row *row);
 void outbox_rows_free(struct node *rows);
@@ -160,7 +167,8 @@ WARN_UNUSED enum err outbox_look(
 
 WARN_UNUSED enum err outbox_tally(struct outbox *o, struct span host, struct outbox_tally *out);
 
-/* The smallest seq of a pending row of the host, 0 when there is none. */
-WARN_UNUSED enum err outbox_first(struct outbox *o, struct span host, uint64_t *seq);
+/* The smallest and the greatest seq of the pending rows of a host; both 0 when there are none. */
+WARN_UNUSED enum err outbox_edges(
+	struct outbox *o, struct span host, uint64_t *first_seq, uint64_t *last_seq);
 
 #endif

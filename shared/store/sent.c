@@ -105,6 +105,8 @@ const char *sent_outcome_text(enum sent_outcome outcome)
 		return "refused";
 	case SENT_EXPIRED:
 		return "expired";
+	case SENT_DEAD:
+		return "dead";
 	case SENT_DROPPED:
 		return "dropped";
 	case SENT_NOUTCOMES:

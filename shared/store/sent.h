@@ -18,6 +18,7 @@ enum sent_outcome {
 	SENT_DONE = 0, /* the other side has done it, by its receipt */
 	SENT_REFUSED,  /* the other side refused it for good; reason says why */
 	SENT_EXPIRED,  /* its ttl had passed (I5) */
+	SENT_DEAD,     /* the other side is out of tries; it is kept there */
 	SENT_DROPPED,  /* a person dropped it while it was parked */
 	SENT_NOUTCOMES,
 };
@@ -62,7 +63,7 @@ WARN_UNUSED enum err sent_look(
 WARN_UNUSED enum err sent_prune(struct sent *s, uint64_t now_unix_ms, uint64_t max_rows,
 	unsigned step, uint64_t *early);
 
-/* "done", "refused", "expired", "dropped". */
+/* "done", "refused", "expired", "dead", "dropped". */
 const char *sent_outcome_text(enum sent_outcome outcome);
 
 #endif

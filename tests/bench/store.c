@@ -131,14 +131,17 @@ static bool drain(uint64_t *first_page_us, uint64_t *rows_out)
 	*first_page_us = 0;
 	for (;;) {
 		struct node rows;
+		struct outbox_want want = { .after_seq = after,
+			.through_seq = UINT64_MAX,
+			.max_rows = PAGE_ROWS,
+			.max_bytes = MIB(8) };
 		struct outbox_range range = { .lo = after + 1 };
 		struct outbox_end end = { .reason = span_of(""),
 			.now_unix_ms = clock_unix_ms() };
 		uint64_t removed;
 
 		list_init(&rows);
-		if (outbox_page(&outbox, span_of(""), after, PAGE_ROWS, MIB(8), &rows) !=
-			ERR_OK)
+		if (outbox_page(&outbox, span_of(""), &want, &rows) != ERR_OK)
 			return false;
 		if (*first_page_us == 0)
 			*first_page_us = clock_mono_us() - begun_us;

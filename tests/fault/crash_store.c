@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -237,8 +238,13 @@ static uint64_t mark_found(uint8_t *found, uint32_t count)
 	uint64_t last = 0;
 
 	for (;;) {
+		struct outbox_want want = { .after_seq = last,
+			.through_seq = UINT64_MAX,
+			.max_rows = 1000,
+			.max_bytes = MIB(4) };
+
 		list_init(&rows);
-		if (outbox_page(&rig.outbox, span_of(""), last, 1000, MIB(4), &rows) != ERR_OK)
+		if (outbox_page(&rig.outbox, span_of(""), &want, &rows) != ERR_OK)
 			must_fail("the store cannot be read");
 		if (list_empty(&rows))
 			return last;
@@ -341,6 +347,10 @@ static void unmount_image(void)
 
 static bool make_image(void)
 {
+	/* Nobody else sees what is mounted here, and it is gone with this process. */
+	if (unshare(CLONE_NEWNS) != 0 ||
+		mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+		return false;
 	const char *const mkfs[] = { "/usr/sbin/mkfs.ext4", "-q", "-F", image, NULL };
 
 	must_format(image, sizeof(image), "%s/image", rig.folder);

@@ -3,9 +3,12 @@
  * is there or not, whole. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fault/faultvfs.h"
@@ -112,6 +115,70 @@ START_TEST(a_full_disk_heals_when_there_is_space)
 	rig_reopen(&rig);
 	ck_assert_int_eq(rig_number(&rig, "SELECT count(*) FROM outbox"), 2);
 	rig_check(&rig);
+	rig_end(&rig);
+}
+END_TEST
+
+static bool fits(uint64_t n)
+{
+	struct outbox_added added;
+	enum err err = rig_add(&rig, n, &added);
+
+	(void)!db_tidy(&rig.db);
+	if (err != ERR_OK && err != ERR_SPACE)
+		must_fail("message %llu: %s", (unsigned long long)n, err_text(err));
+	return err == ERR_OK;
+}
+
+/* Where we may mount one: a disk of a megabyte. The store shares it with somebody's other file. */
+START_TEST(a_disk_that_is_really_full_refuses_and_heals)
+{
+	char folder[96];
+	char other[128];
+	struct outbox_range some = { .lo = 1, .hi = 10 };
+	struct outbox_end end = { .reason = span_of(""), .now_unix_ms = RIG_NOW_MS };
+	uint64_t removed;
+	uint64_t n = 0;
+
+	rig_make(&rig);
+	must_format(folder, sizeof(folder), "%s/disk", rig.folder);
+	ck_assert_int_eq(mkdir(folder, 0700), 0);
+	/* Nobody else sees it, and it is gone with this process. */
+	if (unshare(CLONE_NEWNS) != 0 ||
+		mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+		mount("tmpfs", folder, "tmpfs", 0, "size=1m,mode=0700") != 0) {
+		printf("a full disk: not tried, no file system may be mounted here\n");
+		rig_end(&rig);
+		return;
+	}
+	must_format(rig.path, sizeof(rig.path), "%s/agent.db", folder);
+	must_format(other, sizeof(other), "%s/other", folder);
+	rig_open(&rig);
+	char *filling = calloc(1, 300000);
+
+	ck_assert_ptr_nonnull(filling);
+	memset(filling, 'x', 299999);
+	must_write_file(other, 0600, filling);
+	free(filling);
+	for (int refusals = 0; refusals < 20;) {
+		if (fits(n))
+			n++;
+		else
+			refusals++;
+	}
+	ck_assert_uint_gt(n, 20);
+	ck_assert_int_eq(rig.db.sick, ERR_OK);
+	ck_assert_int_eq(unlink(other), 0);
+	rig_must_add(&rig, n); /* at once */
+	ck_assert_int_eq(db_begin(&rig.db), ERR_OK);
+	ck_assert_int_eq(
+		outbox_remove(&rig.outbox, span_of(""), &some, 1, &end, &removed), ERR_OK);
+	ck_assert_int_eq(db_commit(&rig.db), ERR_OK);
+	rig_reopen(&rig);
+	ck_assert_int_eq(rig_number(&rig, "SELECT count(*) FROM outbox"), (int64_t)n + 1 - 10);
+	rig_check(&rig);
+	rig_close(&rig);
+	ck_assert_int_eq(umount2(folder, MNT_DETACH), 0);
 	rig_end(&rig);
 }
 END_TEST
@@ -317,6 +384,7 @@ int main(void)
 		tc, before_or_after_whatever_call_of_the_disk_fails, 0, FAULTVFS_NKINDS);
 	tcase_add_test(tc, an_io_error_ends_all_writing_until_the_next_start);
 	tcase_add_test(tc, a_full_disk_heals_when_there_is_space);
+	tcase_add_test(tc, a_disk_that_is_really_full_refuses_and_heals);
 	tcase_add_test(tc, a_store_that_does_not_wait_for_the_disk_is_caught);
 	tcase_add_test(tc, before_or_after_whatever_allocation_fails);
 	tcase_add_test(tc, before_or_after_whatever_call_of_the_system_fails);

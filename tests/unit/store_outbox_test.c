@@ -80,6 +80,20 @@ static uint64_t remove_one_range(const char *host, uint64_t lo, uint64_t hi)
 	return removed;
 }
 
+static struct outbox_want want(uint64_t after, unsigned max_rows, size_t max_bytes)
+{
+	return (struct outbox_want){ .after_seq = after,
+		.through_seq = UINT64_MAX,
+		.max_rows = max_rows,
+		.max_bytes = max_bytes };
+}
+
+static void page(const char *host, struct outbox_want w, struct node *rows)
+{
+	list_init(rows);
+	ck_assert_int_eq(outbox_page(&rig.outbox, span_of(host), &w, rows), ERR_OK);
+}
+
 static struct outbox_row *first_of(struct node *rows)
 {
 	ck_assert(!list_empty(rows));
@@ -92,10 +106,7 @@ static void expect_page(
 {
 	struct node rows;
 
-	list_init(&rows);
-	ck_assert_int_eq(
-		outbox_page(&rig.outbox, span_of(host), after, max_rows, MIB(1), &rows),
-		ERR_OK);
+	page(host, want(after, max_rows, MIB(1)), &rows);
 	list_each (n, &rows) {
 		struct outbox_row *row = container_of(n, struct outbox_row, node);
 
@@ -126,9 +137,7 @@ START_TEST(a_message_comes_back_as_it_was_after_a_restart)
 	ck_assert_int_eq(add_to("web1", &m, &digest, &rig_no_limits, &added), ERR_OK);
 	ck_assert_int_eq(added.verdict, OUTBOX_ADDED);
 	rig_reopen(&rig);
-	list_init(&rows);
-	ck_assert_int_eq(
-		outbox_page(&rig.outbox, span_of("web1"), 0, 10, MIB(1), &rows), ERR_OK);
+	page("web1", want(0, 10, MIB(1)), &rows);
 	struct outbox_row *row = first_of(&rows);
 
 	ck_assert_int_eq(row->state, OUTBOX_PENDING);
@@ -217,14 +226,46 @@ START_TEST(pages_are_bounded_in_rows_and_bytes_and_go_on_where_they_ended)
 
 	size_t each = tally("").pending_bytes / 10;
 
-	list_init(&rows);
-	ck_assert_int_eq(
-		outbox_page(&rig.outbox, span_of(""), 0, 10, 3 * each + 3, &rows), ERR_OK);
+	page("", want(0, 10, 3 * each + 3), &rows);
 	ck_assert_uint_eq(container_of(rows.prev, struct outbox_row, node)->message.seq, 3);
 	outbox_rows_free(&rows);
-	ck_assert_int_eq(outbox_page(&rig.outbox, span_of(""), 0, 10, 1, &rows), ERR_OK);
+	page("", want(0, 10, 1), &rows);
 	ck_assert_uint_eq(container_of(rows.prev, struct outbox_row, node)->message.seq, 1);
 	outbox_rows_free(&rows);
+}
+END_TEST
+
+static void expect_edges(const char *host, uint64_t first, uint64_t last)
+{
+	uint64_t first_seq;
+	uint64_t last_seq;
+
+	ck_assert_int_eq(
+		outbox_edges(&rig.outbox, span_of(host), &first_seq, &last_seq), ERR_OK);
+	ck_assert_uint_eq(first_seq, first);
+	ck_assert_uint_eq(last_seq, last);
+}
+
+START_TEST(a_part_can_be_read_and_where_all_of_them_begin_and_end_is_known)
+{
+	struct outbox_want part = want(2, 10, MIB(1));
+	struct node rows;
+
+	expect_edges("", 0, 0);
+	for (uint64_t n = 0; n < 10; n++)
+		rig_must_add(&rig, n);
+	part.through_seq = 4;
+	page("", part, &rows);
+	ck_assert_uint_eq(first_of(&rows)->message.seq, 3);
+	ck_assert_uint_eq(container_of(rows.prev, struct outbox_row, node)->message.seq, 4);
+	outbox_rows_free(&rows);
+	expect_edges("", 1, 10);
+	expect_edges("web1", 0, 0);
+	ck_assert_uint_eq(remove_one_range("", 1, 3), 3);
+	begin();
+	ck_assert_int_eq(outbox_park(&rig.outbox, span_of(""), 10, span_of("why")), ERR_OK);
+	commit();
+	expect_edges("", 4, 9);
 }
 END_TEST
 
@@ -497,6 +538,7 @@ END_TEST
 
 START_TEST(what_is_parked_waits_with_its_reason_and_can_be_replayed_or_dropped)
 {
+	const struct outbox_want ten = want(0, 10, MIB(1));
 	struct outbox_end end = done_now;
 	struct node rows;
 	struct sent_row sent;
@@ -521,8 +563,7 @@ START_TEST(what_is_parked_waits_with_its_reason_and_can_be_replayed_or_dropped)
 	ck_assert_uint_eq(
 		remove_one_range("", 1, 10), 1); /* a receipt ends nothing that is parked */
 	list_init(&rows);
-	ck_assert_int_eq(
-		outbox_page_parked(&rig.outbox, span_of(""), 0, 10, MIB(1), &rows), ERR_OK);
+	ck_assert_int_eq(outbox_page_parked(&rig.outbox, span_of(""), &ten, &rows), ERR_OK);
 	expect_span(first_of(&rows)->reason, "unknown-operation");
 	ck_assert_int_eq(first_of(&rows)->state, OUTBOX_PARKED);
 	outbox_rows_free(&rows);
@@ -654,6 +695,7 @@ int main(void)
 	tcase_add_test(tc, the_largest_body_is_kept);
 	tcase_add_test(tc, a_number_that_no_row_can_hold_is_refused);
 	tcase_add_test(tc, pages_are_bounded_in_rows_and_bytes_and_go_on_where_they_ended);
+	tcase_add_test(tc, a_part_can_be_read_and_where_all_of_them_begin_and_end_is_known);
 	tcase_add_test(tc, hosts_are_kept_apart);
 	tcase_add_test(tc, a_seq_is_never_used_again);
 	tcase_add_test(

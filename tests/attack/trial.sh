@@ -211,7 +211,7 @@ watched() {
 }
 # begin_watch ARGS... - realm watch in the background
 begin_watch() {
-	started "$work/watch" realm watch "$@"
+	started "$work/watch" "$repo/scripts/realm" watch --state "$state" "$@" # itself, so that its end can be asked for
 	watcher=${jobs[-1]}
 	wait_until 30 watched 'event=watching' || die "nobody watches: $(tail -n 3 "$work/watch")"
 }

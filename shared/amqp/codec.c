@@ -17,7 +17,7 @@ enum {
 	/* Methods and properties that we send are short; a longer one is our bug. */
 	METHOD_MAX_BYTES = 1024,
 	PROPERTIES_MAX_BYTES = 2048,
-	HEADERS_MAX = 8,
+	HEADERS_MAX = 10,
 };
 
 /* Whoever reads frames of the smallest size only must not lose his connection over a header of ours
@@ -317,11 +317,24 @@ static const struct header_row {
 	{ "epoch", offsetof(struct message, epoch), 0 },
 	{ "seq", offsetof(struct message, seq), 0 },
 	{ "attempt", offsetof(struct message, attempt), 0 },
+	{ "turn", offsetof(struct message, turn), 0 },
 	{ "expires-at", offsetof(struct message, expires_unix_ms), 0 },
 	{ "key", offsetof(struct message, key), MESSAGE_KEY_MAX_BYTES },
 	{ "traceparent", offsetof(struct message, traceparent), MESSAGE_TRACE_MAX_BYTES },
 	{ "contract", offsetof(struct message, contract), AMQP_TEXT_MAX_BYTES },
 };
+
+/* An id as text; once, like the others. */
+static enum err read_prev(const amqp_field_value_t *value, struct message *out)
+{
+	struct span text;
+
+	if (out->has_prev || !is_short_text(value, ID_TEXT_LEN, &text) ||
+		id_parse(text, &out->prev) != ERR_OK)
+		return ERR_INPUT;
+	out->has_prev = true;
+	return ERR_OK;
+}
 
 /* *given has a bit for each row that came already: one that comes twice could mean one thing here
  * and another elsewhere. */
@@ -335,6 +348,8 @@ static enum err read_header(
 		return ERR_OK;
 	if (value->kind == AMQP_FIELD_KIND_TABLE || value->kind == AMQP_FIELD_KIND_ARRAY)
 		return ERR_INPUT;
+	if (span_is(name, "prev"))
+		return read_prev(value, out);
 	for (size_t i = 0; i < ARRAY_COUNT(header_rows); i++) {
 		const struct header_row *row = &header_rows[i];
 		void *field = (char *)out + row->at;
@@ -620,7 +635,8 @@ void codec_put_reject(struct buf *out, uint16_t channel, uint64_t delivery_tag)
 	put_method(out, channel, AMQP_BASIC_REJECT_METHOD, &fields);
 }
 
-static size_t fill_headers(const struct message *m, amqp_table_entry_t entries[HEADERS_MAX])
+static size_t fill_headers(const struct message *m, const struct id_text *prev,
+	amqp_table_entry_t entries[HEADERS_MAX])
 {
 	size_t count = 0;
 
@@ -629,6 +645,10 @@ static size_t fill_headers(const struct message *m, amqp_table_entry_t entries[H
 	entries[count++] = entry_number("seq", m->seq);
 	if (m->attempt > 0)
 		entries[count++] = entry_number("attempt", m->attempt);
+	if (m->turn > 0)
+		entries[count++] = entry_number("turn", m->turn);
+	if (m->has_prev)
+		entries[count++] = entry_text("prev", (struct span){ prev->at, ID_TEXT_LEN });
 	if (m->expires_unix_ms > 0)
 		entries[count++] = entry_number("expires-at", m->expires_unix_ms);
 	if (m->key.len > 0)
@@ -645,6 +665,7 @@ static void put_properties(struct buf *out, uint16_t channel, const struct messa
 {
 	struct id_text id = id_format(&m->id);
 	struct id_text correlation = id_format(&m->correlation);
+	struct id_text prev = id_format(&m->prev);
 	amqp_table_entry_t headers[HEADERS_MAX];
 	char expiration[24];
 	amqp_basic_properties_t p = {
@@ -653,7 +674,8 @@ static void put_properties(struct buf *out, uint16_t channel, const struct messa
 			  AMQP_BASIC_TIMESTAMP_FLAG | AMQP_BASIC_TYPE_FLAG |
 			  AMQP_BASIC_USER_ID_FLAG,
 		.content_type = text_bytes(message_content_type(m->content)),
-		.headers = { .num_entries = (int)fill_headers(m, headers), .entries = headers },
+		.headers = { .num_entries = (int)fill_headers(m, &prev, headers),
+			.entries = headers },
 		.delivery_mode = m->durability == MESSAGE_PERSISTENT ? 2 : 1,
 		.message_id = { .len = ID_TEXT_LEN, .bytes = id.at },
 		.timestamp = m->sent_unix_us / 1000000,

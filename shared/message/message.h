@@ -48,6 +48,9 @@ struct message {
 	uint64_t epoch;           /* random at each start of the sender */
 	uint64_t seq;             /* counts the sender's messages on this lane, from 1 */
 	uint64_t attempt;         /* 0 for the first */
+	uint64_t turn;            /* counts the publishes of a stored lane, from 1; 0 = none */
+	struct id prev;           /* the one before it of its key, to be taken first: relay.h */
+	bool has_prev;
 	bool is_sealed; /* content-encoding: body is an envelope (seal.h), nothing that can be read */
 	struct span body;
 };

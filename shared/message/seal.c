@@ -25,7 +25,9 @@ enum {
 	SENDER_KEYS = 8, /* senders whose keys are kept at hand */
 	BOUND_FIXED_BYTES = 2 + SEAL_KEY_ID_BYTES + 2 + 2 * ID_BYTES + 6 * 8,
 	BOUND_TEXTS = 6,
-	BOUND_MAX_BYTES = BOUND_FIXED_BYTES + BOUND_TEXTS * (1 + SEAL_FIELD_MAX_BYTES),
+	BOUND_LANE_BYTES = 8 + ID_BYTES,
+	BOUND_MAX_BYTES = BOUND_FIXED_BYTES + BOUND_TEXTS * (1 + SEAL_FIELD_MAX_BYTES) +
+			  BOUND_LANE_BYTES,
 	LABEL_NONCE = 1,
 	LABEL_MESSAGE_KEY = 2,
 	RING_KEYS = 2,
@@ -251,6 +253,14 @@ static uint8_t number_of(enum message_content content)
 	return UINT8_MAX;
 }
 
+/* What is there and what is not: it says where `bound` ends, so that nothing of it can be taken for
+ * the body that follows it in the nonce. */
+static uint8_t flags_of(const struct message *m)
+{
+	return (uint8_t)((m->has_correlation ? 1 : 0) | (m->turn > 0 ? 2 : 0) |
+			 (m->has_prev ? 4 : 0));
+}
+
 /* Everything a receiver acts on, each in its fixed place or behind its length: two messages
  * that differ in anything differ here. Returns false when a text is too long. */
 static bool write_bound(struct seal *s, const struct ring_key *key, const struct message *m)
@@ -267,7 +277,7 @@ static bool write_bound(struct seal *s, const struct ring_key *key, const struct
 	*at++ = (uint8_t)s->direction;
 	at = put_bytes(at, key->id, sizeof(key->id));
 	*at++ = number_of(m->content);
-	*at++ = m->has_correlation ? 1 : 0;
+	*at++ = flags_of(m);
 	at = put_bytes(at, m->id.byte, ID_BYTES);
 	at = put_bytes(at, correlation->byte, ID_BYTES);
 	for (size_t i = 0; i < ARRAY_COUNT(numbers); i++)
@@ -279,6 +289,10 @@ static bool write_bound(struct seal *s, const struct ring_key *key, const struct
 		*at++ = (uint8_t)texts[i].len;
 		at = put_bytes(at, texts[i].at, texts[i].len);
 	}
+	if (m->turn > 0)
+		at = put_u64(at, m->turn);
+	if (m->has_prev)
+		at = put_bytes(at, m->prev.byte, ID_BYTES);
 	s->bound_len = (size_t)(at - s->bound);
 	return m->user_id.len > 0;
 }

@@ -216,6 +216,9 @@ START_TEST(all_that_a_message_can_say_stands_in_its_header)
 		.time_left_ms = 250,
 		.expires_unix_ms = 1700000000123,
 		.attempt = 2,
+		.turn = 9,
+		.prev = must_id(other_id),
+		.has_prev = true,
 		.seq = INT64_MAX,
 		.is_sealed = true,
 	};
@@ -240,6 +243,8 @@ START_TEST(all_that_a_message_can_say_stands_in_its_header)
 	wire_entry_number(&wire, "epoch", 0);
 	wire_entry_number(&wire, "seq", INT64_MAX);
 	wire_entry_number(&wire, "attempt", 2);
+	wire_entry_number(&wire, "turn", 9);
+	wire_entry_text(&wire, "prev", other_id);
 	wire_entry_number(&wire, "expires-at", 1700000000123);
 	wire_entry_text(&wire, "key", "customer-7");
 	wire_entry_text(&wire, "traceparent", "00-trace-01");
@@ -282,6 +287,9 @@ START_TEST(a_message_at_all_its_limits_can_be_sent_and_read_back)
 		.epoch = INT64_MAX,
 		.seq = INT64_MAX,
 		.attempt = INT64_MAX,
+		.turn = INT64_MAX,
+		.prev = must_id(other_id),
+		.has_prev = true,
 		.body = { body, SEAL_MAX_BYTES },
 	};
 	struct message read = { 0 };
@@ -338,6 +346,9 @@ START_TEST(a_message_at_all_its_limits_can_be_sent_and_read_back)
 	ck_assert_uint_eq(read.epoch, INT64_MAX);
 	ck_assert_uint_eq(read.seq, INT64_MAX);
 	ck_assert_uint_eq(read.attempt, INT64_MAX);
+	ck_assert_uint_eq(read.turn, INT64_MAX);
+	ck_assert(read.has_prev);
+	ck_assert_int_eq(id_compare(&read.prev, &m.prev), 0);
 	free(body);
 }
 END_TEST
@@ -1022,6 +1033,7 @@ START_TEST(our_headers_have_their_types_and_no_other)
 		{ "epoch", "Il" },
 		{ "seq", "Il" },
 		{ "attempt", "Il" },
+		{ "turn", "Il" },
 		{ "key", "S" },
 		{ "traceparent", "S" },
 		{ "contract", "S" },
@@ -1051,7 +1063,7 @@ START_TEST(a_header_of_ours_that_comes_twice_is_refused)
 		const char *name;
 		char type;
 	} headers[] = { { "sent-us", 'l' }, { "epoch", 'l' }, { "seq", 'l' },
-		{ "attempt", 'l' }, { "expires-at", 'l' }, { "key", 'S' },
+		{ "attempt", 'l' }, { "turn", 'l' }, { "expires-at", 'l' }, { "key", 'S' },
 		{ "traceparent", 'S' }, { "contract", 'S' } };
 
 	for (size_t first = 0; first < ARRAY_COUNT(headers); first++) {
@@ -1066,6 +1078,28 @@ START_TEST(a_header_of_ours_that_comes_twice_is_refused)
 			ck_assert_int_eq(
 				headers_end(from, &m), first == then ? ERR_INPUT : ERR_OK);
 		}
+	}
+}
+END_TEST
+
+START_TEST(the_one_before_it_is_an_id_once)
+{
+	static const char types[] = "tbBsuIilLfdDSxATFV";
+	struct message m;
+	size_t from = headers_begin();
+
+	wire_entry_text(&wire, "prev", some_id);
+	ck_assert_int_eq(headers_end(from, &m), ERR_OK);
+	ck_assert(m.has_prev);
+	from = headers_begin();
+	wire_entry_text(&wire, "prev", some_id);
+	wire_entry_text(&wire, "prev", some_id);
+	ck_assert_int_eq(headers_end(from, &m), ERR_INPUT);
+	for (const char *type = types; *type != '\0'; type++) {
+		from = headers_begin();
+		wire_shortstr(&wire, "prev");
+		put_value(*type);
+		ck_assert_int_eq(headers_end(from, &m), ERR_INPUT);
 	}
 }
 END_TEST
@@ -1392,6 +1426,7 @@ int main(void)
 	tcase_add_test(properties, a_property_that_is_there_must_be_well_formed);
 	tcase_add_test(properties, our_headers_have_their_types_and_no_other);
 	tcase_add_test(properties, a_header_of_ours_that_comes_twice_is_refused);
+	tcase_add_test(properties, the_one_before_it_is_an_id_once);
 	tcase_add_test(properties, numbers_below_zero_and_texts_too_long_are_refused);
 	tcase_add_test(properties, unknown_flat_headers_and_those_of_the_broker_are_skipped);
 	tcase_add_test(properties, tables_within_our_headers_are_refused);

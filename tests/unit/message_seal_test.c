@@ -82,6 +82,9 @@ static struct message full_message(void)
 	m.correlation = must_id("0190a1b2-c3d5-7e5f-8a6b-ba9876543210");
 	m.expires_unix_ms = 1780000259200;
 	m.attempt = 2;
+	m.turn = 12;
+	m.prev = must_id("0190a1b2-c3d4-7e5f-8a6b-0000456789ab");
+	m.has_prev = true;
 	m.key = span_of("c-1");
 	m.contract = span_of("9f86d081");
 	m.traceparent = span_of("00-abab-cd-01");
@@ -206,6 +209,25 @@ START_TEST(the_bytes_are_those_of_another_implementation)
 	must_wrap(inner, &m);
 	expect_hex(buf_span(&envelope),
 		"019a91389ed167acca0d49f4161388492519c344becf920059f7b05ae106b90d3e9f0c1057");
+	m = (struct message){
+		.id = must_id("0190a1b2-c3d5-7e5f-8a6b-ba9876543210"),
+		.durability = MESSAGE_PERSISTENT,
+		.type = span_of("order.place"),
+		.user_id = span_of("web.web1.g1"),
+		.expires_unix_ms = 1780000259200,
+		.sent_unix_us = 1780000000000002,
+		.epoch = 77,
+		.seq = 4,
+		.turn = 9,
+		.prev = must_id("0190a1b2-c3d4-7e5f-8a6b-0123456789ab"),
+		.has_prev = true,
+		.key = span_of("c-1"),
+		.body = span_of("{}"),
+	};
+	must_wrap(seal, &m);
+	expect_hex(buf_span(&envelope),
+		"01ea87aefc9b578abaea9d956af2b9db68646d1e6cc96cf8f713906b5c3207b76714464cef"
+		"0b7b");
 	seal_destroy(forweb);
 	seal_destroy(inner);
 }
@@ -475,11 +497,32 @@ static void too_long_sender(struct message *m)
 	m->user_id = span_of(long_text);
 }
 
+static void other_turn(struct message *m)
+{
+	m->turn++;
+}
+
+static void no_turn(struct message *m)
+{
+	m->turn = 0;
+}
+
+static void other_prev(struct message *m)
+{
+	m->prev.byte[3] ^= 1;
+}
+
+static void no_prev(struct message *m)
+{
+	m->has_prev = false;
+}
+
 static void (*const changes[])(struct message *) = { other_id, other_correlation,
 	no_correlation, other_content, other_operation, no_operation, other_sender, no_sender,
 	other_trace, other_key, no_key, other_contract, more_time, no_time, later_expiry,
-	no_expiry, later, other_epoch, next_seq, other_attempt, moved_border, swapped_texts,
-	swapped_numbers, swapped_ids, too_long_operation, too_long_sender };
+	no_expiry, later, other_epoch, next_seq, other_attempt, other_turn, no_turn, other_prev,
+	no_prev, moved_border, swapped_texts, swapped_numbers, swapped_ids, too_long_operation,
+	too_long_sender };
 
 START_TEST(whatever_a_receiver_acts_on_cannot_be_changed)
 {

@@ -123,13 +123,17 @@ def seal(key, direction, crossing, m):
     sender = mac(key, b"sallyport seal sender v1" + bytes([direction]) + short(crossing)
                  + short(m["user_id"]) + b"\1")
     correlation = m.get("correlation")
-    bound = bytes([1, direction]) + key_id + bytes([m.get("content", 0), correlation is not None])
+    turn, prev = m.get("turn"), m.get("prev")
+    flags = (correlation is not None) | 2 * (turn is not None) | 4 * (prev is not None)
+    bound = bytes([1, direction]) + key_id + bytes([m.get("content", 0), flags])
     bound += m["id"] + (correlation or bytes(16))
     for name in "time_left_ms", "expires_unix_ms", "sent_unix_us", "epoch", "seq", "attempt":
         bound += struct.pack(">Q", m.get(name, 0))
     bound += short(crossing) + short(m["user_id"])
     for name in "type", "key", "contract", "traceparent":
         bound += short(m.get(name, ""))
+    bound += struct.pack(">Q", turn) if turn else b""
+    bound += prev or b""
     nonce = mac(sender, b"\1" + bound + m["body"])[:12]
     return bytes([1]) + key_id + nonce + gcm(mac(sender, b"\2" + m["id"] + nonce), nonce, bound,
                                              m["body"])
@@ -152,6 +156,10 @@ def vectors():
         "user_id": "app.app1.g2", "id": request, "type": "order.place",
         "expires_unix_ms": 1780000259200, "sent_unix_us": 1780000000000001, "epoch": 77,
         "seq": 3, "attempt": 2, "key": "c-1", "contract": "9f" * 32, "body": b""})
+    yield seal(key, 0, "web1", {
+        "user_id": "web.web1.g1", "id": reply, "type": "order.place", "key": "c-1",
+        "expires_unix_ms": 1780000259200, "sent_unix_us": 1780000000000002, "epoch": 77,
+        "seq": 4, "turn": 9, "prev": request, "body": b"{}"})
 
 
 def main():

@@ -1,7 +1,6 @@
 #include "contract/contract.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,6 +8,7 @@
 #include "base/bug.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "contract/path.h"
 
 enum {
 	ON_READ = 1 << CONTRACT_READ,
@@ -45,12 +45,6 @@ struct reader {
 	struct contract *out;
 };
 
-/* The way from the root to a key, for the mistakes. */
-struct path {
-	const struct path *up;
-	struct span key;
-};
-
 typedef void (*field_fn)(struct reader *r, const struct path *path,
 	const struct yaml_node *node, struct operation *op);
 
@@ -61,39 +55,11 @@ struct field {
 	field_fn read;  /* NULL: kept as a node, judged later */
 };
 
-static void path_format(const struct path *path, struct buf *out)
-{
-	if (path == NULL)
-		return;
-	path_format(path->up, out);
-	if (out->len > 0)
-		buf_byte(out, '.');
-	buf_append(out, path->key);
-}
-
-static void complain(struct reader *r, const struct path *path, unsigned line, unsigned column,
-	const char *format, ...) PRINTF_LIKE(5, 6);
-
-static void complain(struct reader *r, const struct path *path, unsigned line, unsigned column,
-	const char *format, ...)
-{
-	struct buf key;
-	char text[400];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	buf_init(&key, KIB(4));
-	path_format(path, &key);
-	report_add(r->report, r->file, line, column, buf_span(&key), "%s", text);
-	buf_fini(&key);
-}
-
 #define COMPLAIN(r, path, node, ...) \
-	complain((r), (path), (node)->line, (node)->column, __VA_ARGS__)
-#define COMPLAIN_KEY(r, path, node, ...) \
-	complain((r), (path), (node)->key_line, (node)->key_column, __VA_ARGS__)
+	path_complain((r)->report, (r)->file, (path), (node)->line, (node)->column, __VA_ARGS__)
+#define COMPLAIN_KEY(r, path, node, ...)                                                    \
+	path_complain((r)->report, (r)->file, (path), (node)->key_line, (node)->key_column, \
+		__VA_ARGS__)
 
 static struct path below(const struct path *path, const struct yaml_node *node)
 {

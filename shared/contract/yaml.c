@@ -13,8 +13,9 @@
 #include "base/buf.h"
 #include "base/bug.h"
 #include "base/text.h"
+#include "contract/path.h"
 
-enum { CHUNK_BYTES = 16 * 1024, HIDDEN_BYTES = 3 };
+enum { HIDDEN_BYTES = 3 };
 
 /* U+E000 + n stands for the n-th of these. The last two are the braces of a tail; the others
  * are put back as they are. */
@@ -45,12 +46,6 @@ struct loader {
 	bool has_whole_tree; /* and it came to the end */
 };
 
-/* The way from the root to a node, for the mistakes. */
-struct path {
-	const struct path *up;
-	struct span key;
-};
-
 /* The document, or the braces of one tail. */
 struct part {
 	struct loader *loader;
@@ -66,38 +61,9 @@ struct part {
 	bool has_parser;
 };
 
-struct yaml_chunk {
-	struct yaml_chunk *next;
-	size_t used;
-	size_t room;
-	max_align_t bytes[];
-};
-
-/* ---- memory of a tree ---- */
-
-static void *tree_alloc(struct yaml_tree *tree, size_t bytes)
-{
-	struct yaml_chunk *c = tree->chunks;
-
-	bytes = (bytes + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
-	if (c == NULL || bytes > c->room - c->used) {
-		size_t room = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
-
-		c = malloc(sizeof(*c) + room);
-		if (c == NULL)
-			return NULL;
-		*c = (struct yaml_chunk){ .next = tree->chunks, .room = room };
-		tree->chunks = c;
-	}
-	void *at = (char *)c->bytes + c->used;
-
-	c->used += bytes;
-	return at;
-}
-
 static struct yaml_node *node_new(struct loader *l, enum yaml_kind kind, struct cursor at)
 {
-	struct yaml_node *node = tree_alloc(l->tree, sizeof(*node));
+	struct yaml_node *node = arena_take(&l->tree->arena, sizeof(*node));
 
 	if (node == NULL)
 		return NULL;
@@ -134,26 +100,10 @@ static struct cursor place_of(struct part *p, size_t index)
 	return *c;
 }
 
-static void path_format(const struct path *path, struct buf *out)
-{
-	if (path == NULL)
-		return;
-	path_format(path->up, out);
-	if (out->len > 0)
-		buf_byte(out, '.');
-	buf_append(out, path->key);
-}
-
 static enum err mistake(
 	struct part *p, const struct path *path, struct cursor at, const char *text)
 {
-	struct buf key;
-
-	buf_init(&key, KIB(4));
-	path_format(path, &key);
-	report_add(p->loader->report, p->loader->file, at.line, at.column, buf_span(&key), "%s",
-		text);
-	buf_fini(&key);
+	path_complain(p->loader->report, p->loader->file, path, at.line, at.column, "%s", text);
 	p->loader->has_mistakes = true;
 	return ERR_INPUT;
 }
@@ -485,7 +435,7 @@ struct revealed {
 
 static enum err reveal(struct part *p, struct span value, struct revealed *out)
 {
-	char *text = tree_alloc(p->loader->tree, value.len + 1);
+	char *text = arena_take(&p->loader->tree->arena, value.len + 1);
 	size_t len = 0;
 
 	*out = (struct revealed){ 0 };
@@ -946,12 +896,7 @@ enum err yaml_open(
 
 void yaml_close(struct yaml_tree *tree)
 {
-	while (tree->chunks != NULL) {
-		struct yaml_chunk *next = tree->chunks->next;
-
-		free(tree->chunks);
-		tree->chunks = next;
-	}
+	arena_fini(&tree->arena);
 	*tree = (struct yaml_tree){ 0 };
 }
 

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "base/macro.h"
 #include "base/report.h"
@@ -48,7 +49,7 @@ struct yaml_node {
 
 struct yaml_tree {
 	struct yaml_node *root;
-	struct yaml_chunk *chunks; /* all memory of the tree */
+	struct arena arena; /* all memory of the tree */
 };
 
 /* Takes:   source is borrowed during the call only.

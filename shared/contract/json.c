@@ -10,7 +10,6 @@
 enum {
 	FEW_MEMBERS = 8, /* so many keys are compared each with each */
 	INTEGER_DIGITS = 19,
-	KEY_BYTES_MAX = 4, /* a character in UTF-8 */
 };
 
 /* What may stand at the present place. */
@@ -27,9 +26,10 @@ struct reader {
 	const char *at;
 	const char *end;
 	struct json_failure *failure;
+	enum json_rules rules;
 	unsigned max_depth;
 	unsigned depth;
-	uint32_t open[JSON_MAX_DEPTH]; /* the arrays and objects around the present place */
+	uint32_t *open; /* the arrays and objects around the present place */
 };
 
 static enum err fail(struct reader *r, const char *at, const char *text)
@@ -70,6 +70,7 @@ static enum err add(struct reader *r, enum json_kind kind, const char *at, size_
 	t->size = (uint32_t)size;
 	t->next = doc->count;
 	t->has_escapes = false;
+	t->has_twins = false;
 	if (r->depth > 0 && kind != JSON_KEY)
 		doc->tokens[r->open[r->depth - 1]].size++;
 	return ERR_OK;
@@ -113,7 +114,7 @@ static enum err read_unicode_escape(struct reader *r)
 
 	if (!read_unit(r->at, r->end, &unit))
 		return fail(r, r->at, "\\u without four hexadecimal digits");
-	if (unit == 0)
+	if (unit == 0 && r->rules == JSON_STRICT)
 		return fail(r, r->at, "\\u0000 is not allowed");
 	if (is_low(unit))
 		return fail(r, r->at, "half a surrogate pair");
@@ -191,23 +192,14 @@ static enum err read_text(struct reader *r, enum json_kind kind)
 	return err;
 }
 
-/* Walks a text that was read, byte by byte of what it means. */
-struct walk {
-	const char *at;
-	const char *end;
-	unsigned char wide[KEY_BYTES_MAX]; /* of a \u: what is not given yet */
-	unsigned wide_at;
-	unsigned wide_len;
-};
-
-static struct walk walk_begin(const struct json_doc *doc, const struct json_token *t)
+struct json_walk json_walk_begin(const struct json_doc *doc, const struct json_token *t)
 {
 	const char *at = doc->text + t->at;
 
-	return (struct walk){ .at = at, .end = at + t->size };
+	return (struct json_walk){ .at = at, .end = at + t->size };
 }
 
-static void spread(struct walk *w, unsigned code)
+static void spread(struct json_walk *w, unsigned code)
 {
 	unsigned more = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
 	static const unsigned char first[] = { 0, 0xc0, 0xe0, 0xf0 };
@@ -221,7 +213,7 @@ static void spread(struct walk *w, unsigned code)
 	w->wide[0] = (unsigned char)(first[more] | code);
 }
 
-static void walk_unicode(struct walk *w)
+static void walk_unicode(struct json_walk *w)
 {
 	unsigned unit = 0;
 	unsigned low = 0;
@@ -255,8 +247,7 @@ static unsigned char plain_of(char escape)
 	}
 }
 
-/* The next byte, or -1 at the end. */
-static int walk_next(struct walk *w)
+int json_walk_byte(struct json_walk *w)
 {
 	if (w->wide_at < w->wide_len)
 		return w->wide[w->wide_at++];
@@ -273,11 +264,47 @@ static int walk_next(struct walk *w)
 	return w->wide[w->wide_at++];
 }
 
-static int compare_walks(struct walk a, struct walk b)
+/* What the bytes of UTF-8 that begin with this one say in it, and how many follow. */
+static unsigned first_bits(unsigned first, unsigned *more)
+{
+	*more = first < 0x80 ? 0 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+	return *more == 0 ? first : first & (0x3fu >> *more);
+}
+
+int json_walk_character(struct json_walk *w)
+{
+	unsigned more;
+
+	if (w->at == w->end && w->wide_at == w->wide_len)
+		return -1;
+	unsigned code = first_bits((unsigned)json_walk_byte(w), &more);
+
+	while (more-- > 0)
+		code = code << 6 | ((unsigned)json_walk_byte(w) & 0x3f);
+	return (int)code;
+}
+
+size_t json_text_length(const struct json_doc *doc, const struct json_token *t)
+{
+	size_t count = 0;
+
+	if (!t->has_escapes) {
+		for (uint32_t i = 0; i < t->size; i++)
+			count += (doc->text[t->at + i] & 0xc0) != 0x80;
+		return count;
+	}
+	struct json_walk walk = json_walk_begin(doc, t);
+
+	for (int c = json_walk_byte(&walk); c != -1; c = json_walk_byte(&walk))
+		count += (c & 0xc0) != 0x80;
+	return count;
+}
+
+static int compare_walks(struct json_walk a, struct json_walk b)
 {
 	for (;;) {
-		int x = walk_next(&a);
-		int y = walk_next(&b);
+		int x = json_walk_byte(&a);
+		int y = json_walk_byte(&b);
 
 		if (x != y)
 			return x < y ? -1 : 1;
@@ -290,7 +317,7 @@ static int compare_texts(
 	const struct json_doc *doc, const struct json_token *a, const struct json_token *b)
 {
 	if (a->has_escapes || b->has_escapes)
-		return compare_walks(walk_begin(doc, a), walk_begin(doc, b));
+		return compare_walks(json_walk_begin(doc, a), json_walk_begin(doc, b));
 	int order = memcmp(
 		doc->text + a->at, doc->text + b->at, a->size < b->size ? a->size : b->size);
 
@@ -299,14 +326,29 @@ static int compare_texts(
 	return a->size < b->size ? -1 : 1;
 }
 
-/* ---- no key twice ---- */
-
-/* The key of the member behind this one's. */
-static const struct json_token *next_key(
-	const struct json_doc *doc, const struct json_token *key)
+bool json_text_is(const struct json_doc *doc, const struct json_token *t, struct span bytes)
 {
-	return &doc->tokens[key[1].next];
+	struct json_walk walk = json_walk_begin(doc, t);
+
+	if (!t->has_escapes)
+		return span_equals(json_written(doc, t), bytes);
+	for (size_t i = 0; i < bytes.len; i++)
+		if (json_walk_byte(&walk) != (unsigned char)bytes.at[i])
+			return false;
+	return json_walk_byte(&walk) == -1;
 }
+
+bool json_texts_equal(const struct json_doc *doc_a, const struct json_token *a,
+	const struct json_doc *doc_b, const struct json_token *b)
+{
+	if (!a->has_escapes)
+		return json_text_is(doc_b, b, json_written(doc_a, a));
+	if (!b->has_escapes)
+		return json_text_is(doc_a, a, json_written(doc_b, b));
+	return compare_walks(json_walk_begin(doc_a, a), json_walk_begin(doc_b, b)) == 0;
+}
+
+/* ---- no key twice ---- */
 
 /* Of a few: each with each. */
 static const struct json_token *find_twin_of_few(
@@ -315,7 +357,7 @@ static const struct json_token *find_twin_of_few(
 	const struct json_token *keys[FEW_MEMBERS];
 	const struct json_token *key = object + 1;
 
-	for (uint32_t i = 0; i < object->size; i++, key = next_key(doc, key)) {
+	for (uint32_t i = 0; i < object->size; i++, key = json_next_key(doc, key)) {
 		for (uint32_t k = 0; k < i; k++)
 			if (compare_texts(doc, keys[k], key) == 0)
 				return key;
@@ -346,7 +388,7 @@ static enum err find_twin_of_many(const struct json_doc *doc, const struct json_
 
 	if (all == NULL)
 		return ERR_NOMEM;
-	for (uint32_t i = 0; i < object->size; i++, key = next_key(doc, key))
+	for (uint32_t i = 0; i < object->size; i++, key = json_next_key(doc, key))
 		all[i] = (struct sorted){ doc, key };
 	qsort(all, object->size, sizeof(*all), compare_sorted);
 	for (uint32_t i = 1; i < object->size && *out == NULL; i++)
@@ -356,7 +398,7 @@ static enum err find_twin_of_many(const struct json_doc *doc, const struct json_
 	return ERR_OK;
 }
 
-static enum err check_keys(struct reader *r, const struct json_token *object)
+static enum err check_keys(struct reader *r, struct json_token *object)
 {
 	const struct json_token *twin = NULL;
 	enum err err = ERR_OK;
@@ -365,7 +407,9 @@ static enum err check_keys(struct reader *r, const struct json_token *object)
 		twin = find_twin_of_few(r->doc, object);
 	else
 		err = find_twin_of_many(r->doc, object, &twin);
-	if (twin != NULL)
+	if (twin != NULL && r->rules == JSON_OPEN)
+		object->has_twins = true;
+	else if (twin != NULL)
 		return fail(r, r->doc->text + twin->at, "a key that came before in its object");
 	return err;
 }
@@ -446,6 +490,8 @@ static enum err read_number(struct reader *r)
 
 	if (len > JSON_MAX_NUMBER_BYTES)
 		return fail(r, begin, "a number of too many digits");
+	if (r->rules == JSON_OPEN)
+		return add(r, kind, begin, len);
 	if (kind == JSON_INTEGER && !fits_integer(digits, count, is_negative))
 		return fail(r, begin, "an integer of more than 64 bits");
 	/* Without an exponent, so few digits are always finite. */
@@ -593,15 +639,18 @@ enum err json_open(struct span text, struct json_limits limits, struct json_doc 
 	struct json_failure *failure)
 {
 	const char *at = text.len == 0 ? "" : text.at;
+	uint32_t open[JSON_DEEPEST]; /* not cleared: r.depth says how many are in use */
 	struct reader r = {
 		.doc = out,
 		.at = at,
 		.end = at + text.len,
 		.failure = failure,
+		.rules = limits.rules,
 		.max_depth = limits.max_depth == 0 ? JSON_MAX_DEPTH : limits.max_depth,
+		.open = open,
 	};
 
-	BUG_ON(r.max_depth > JSON_MAX_DEPTH || limits.max_bytes > UINT32_MAX);
+	BUG_ON(r.max_depth > JSON_DEEPEST || limits.max_bytes > UINT32_MAX);
 	failure->at_byte = 0;
 	failure->text[0] = '\0';
 	out->text = at;
@@ -634,26 +683,14 @@ void json_close(struct json_doc *doc)
 	doc->count = 0;
 }
 
-static bool means(const struct json_doc *doc, const struct json_token *t, struct span text)
-{
-	struct walk walk = walk_begin(doc, t);
-
-	if (!t->has_escapes)
-		return span_equals((struct span){ walk.at, t->size }, text);
-	for (size_t i = 0; i < text.len; i++)
-		if (walk_next(&walk) != (unsigned char)text.at[i])
-			return false;
-	return walk_next(&walk) == -1;
-}
-
 static const struct json_token *find_member(const struct json_doc *doc, const char *name)
 {
 	if (!json_top_is_object(doc))
 		return NULL;
 	const struct json_token *key = doc->tokens + 1;
 
-	for (uint32_t i = 0; i < doc->tokens[0].size; i++, key = next_key(doc, key))
-		if (means(doc, key, span_of(name)))
+	for (uint32_t i = 0; i < doc->tokens[0].size; i++, key = json_next_key(doc, key))
+		if (json_text_is(doc, key, span_of(name)))
 			return key + 1;
 	return NULL;
 }
@@ -668,13 +705,13 @@ static struct span integer_text(const struct json_doc *doc, const struct json_to
 
 static enum err decode(struct json_doc *doc, const struct json_token *t, struct span *out)
 {
-	struct walk walk = walk_begin(doc, t);
+	struct json_walk walk = json_walk_begin(doc, t);
 	char *decoded = malloc(t->size); /* escapes are longer than what they mean */
 	size_t len = 0;
 
 	if (decoded == NULL)
 		return ERR_NOMEM;
-	for (int c = walk_next(&walk); c != -1; c = walk_next(&walk))
+	for (int c = json_walk_byte(&walk); c != -1; c = json_walk_byte(&walk))
 		decoded[len++] = (char)c;
 	free(doc->decoded);
 	doc->decoded = decoded;
@@ -707,5 +744,5 @@ bool json_member_is(const struct json_doc *doc, const char *name, struct span te
 		return false;
 	if (t->kind == JSON_INTEGER)
 		return span_equals(integer_text(doc, t), text);
-	return t->kind == JSON_TEXT && means(doc, t, text);
+	return t->kind == JSON_TEXT && json_text_is(doc, t, text);
 }

@@ -4,6 +4,8 @@
  * one value and nothing behind it, numbers in the range of a 64-bit integer or a finite double,
  * no \u0000, no half surrogate. The text stays where it is: a document is a row of tokens that
  * point into it, and a message of ordinary size allocates nothing.
+ * JSON_OPEN is for tools that judge by the standard alone: it takes \u0000, a key twice, numbers
+ * of any size and deeper nesting.
  * Layer: contract. Uses: base, libc. Thread: any, one document each. */
 #ifndef SALLYPORT_CONTRACT_JSON_H
 #define SALLYPORT_CONTRACT_JSON_H
@@ -18,15 +20,18 @@
 #include "base/span.h"
 
 enum {
-	JSON_MAX_DEPTH = 32,
+	JSON_MAX_DEPTH = 32,         /* of messages */
+	JSON_DEEPEST = 512,          /* of tools */
 	JSON_MAX_NUMBER_BYTES = 256, /* of one number as it is written */
 	JSON_TOKENS_AT_HAND = 48,    /* more are allocated */
 };
 
+enum json_rules { JSON_STRICT = 0, JSON_OPEN };
+
 struct json_limits {
 	size_t max_bytes;   /* of the text; below 4 GiB */
-	unsigned max_depth; /* of arrays and objects; 0 means JSON_MAX_DEPTH, which is the most
-			     */
+	unsigned max_depth; /* of arrays and objects; 0 means JSON_MAX_DEPTH */
+	enum json_rules rules;
 };
 
 struct json_failure {
@@ -53,6 +58,7 @@ struct json_token {
 	uint32_t next; /* index of the first token behind this value and all it holds */
 	enum json_kind kind : 8;
 	bool has_escapes; /* of a text or key */
+	bool has_twins;   /* of an object, JSON_OPEN only: a key stands in it twice */
 };
 
 struct json_doc {
@@ -77,6 +83,46 @@ static inline bool json_top_is_object(const struct json_doc *doc)
 {
 	return doc->tokens != NULL && doc->tokens[0].kind == JSON_OBJECT;
 }
+
+/* The key of the member behind this one's, in the same object; object + 1 is the first key. */
+static inline const struct json_token *json_next_key(
+	const struct json_doc *doc, const struct json_token *key)
+{
+	return &doc->tokens[key[1].next];
+}
+
+/* A text, a key or a number as it is written, without quotes. */
+static inline struct span json_written(const struct json_doc *doc, const struct json_token *t)
+{
+	return (struct span){ doc->text + t->at, t->size };
+}
+
+/* Walks what a text or key means, without its escapes. */
+struct json_walk {
+	const char *at;
+	const char *end;
+	unsigned char wide[4]; /* of a \u: what is not given yet */
+	unsigned wide_at;
+	unsigned wide_len;
+};
+
+struct json_walk json_walk_begin(const struct json_doc *doc, const struct json_token *t);
+
+/* The next byte of UTF-8, or -1 at the end. */
+int json_walk_byte(struct json_walk *w);
+
+/* The next character, or -1 at the end. Not to be mixed with bytes in one walk. */
+int json_walk_character(struct json_walk *w);
+
+/* How many characters (code points) a text has. */
+size_t json_text_length(const struct json_doc *doc, const struct json_token *t);
+
+/* A text or key means these bytes. */
+bool json_text_is(const struct json_doc *doc, const struct json_token *t, struct span bytes);
+
+/* Two texts or keys mean the same; they may be of different documents. */
+bool json_texts_equal(const struct json_doc *doc_a, const struct json_token *a,
+	const struct json_doc *doc_b, const struct json_token *b);
 
 /* The member `name` of a document that is an object, as text: a string without its escapes, an
  * integer in decimal.

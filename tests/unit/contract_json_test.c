@@ -16,19 +16,24 @@ static struct json_failure failure;
 /* A copy of the exact size, so that the sanitizer sees a read past the end. */
 static char *copy;
 
-static enum err open_text(struct span text)
+static enum err open_with(struct span text, struct json_limits rules)
 {
 	free(copy);
 	copy = malloc(text.len == 0 ? 1 : text.len);
 	ck_assert_ptr_nonnull(copy);
 	if (text.len > 0)
 		memcpy(copy, text.at, text.len);
-	enum err err = json_open((struct span){ copy, text.len }, limits, &doc, &failure);
+	enum err err = json_open((struct span){ copy, text.len }, rules, &doc, &failure);
 
 	ck_assert((err == ERR_OK) == (doc.tokens != NULL));
 	ck_assert((err == ERR_OK) == (failure.text[0] == '\0'));
 	ck_assert_uint_le(failure.at_byte, text.len);
 	return err;
+}
+
+static enum err open_text(struct span text)
+{
+	return open_with(text, limits);
 }
 
 static const struct {
@@ -359,6 +364,79 @@ END_TEST
 
 /* ---- writing ---- */
 
+/* What the standard allows and messages may not have. */
+START_TEST(tools_may_read_what_messages_may_not_have)
+{
+	static const char *const texts[] = { "\"\\u0000\"", "{\"a\":1,\"b\":2,\"\\u0061\":3}",
+		"9223372036854775808", "1e400", "-1e999999999999999999",
+		"{\"\\u0000\":[],\"\\u0000\":[]}" };
+	static const char *const never[] = { "\"\\ud800\"", "01", "\"\xc0\x80\"", "[1,]", "" };
+	struct json_limits open_limits = {
+		.max_bytes = 65536,
+		.max_depth = JSON_DEEPEST,
+		.rules = JSON_OPEN,
+	};
+
+	for (size_t i = 0; i < ARRAY_COUNT(texts); i++) {
+		ck_assert_int_eq(open_text(span_of(texts[i])), ERR_INPUT);
+		ck_assert_int_eq(open_with(span_of(texts[i]), open_limits), ERR_OK);
+		ck_assert_int_eq(doc.tokens[0].has_twins, texts[i][0] == '{');
+		json_close(&doc);
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(never); i++)
+		ck_assert_int_eq(open_with(span_of(never[i]), open_limits), ERR_INPUT);
+}
+END_TEST
+
+START_TEST(tools_may_read_deeper_to_a_limit)
+{
+	struct json_limits open_limits = {
+		.max_bytes = 65536,
+		.max_depth = JSON_DEEPEST,
+		.rules = JSON_OPEN,
+	};
+	char text[2 * JSON_DEEPEST + 2];
+
+	memset(text, '[', JSON_DEEPEST);
+	memset(text + JSON_DEEPEST, ']', JSON_DEEPEST);
+	ck_assert_int_eq(
+		open_with((struct span){ text, 2 * JSON_DEEPEST }, open_limits), ERR_OK);
+	json_close(&doc);
+	memset(text, '[', JSON_DEEPEST + 1);
+	memset(text + JSON_DEEPEST + 1, ']', JSON_DEEPEST + 1);
+	ck_assert_int_eq(
+		open_with((struct span){ text, sizeof(text) }, open_limits), ERR_INPUT);
+}
+END_TEST
+
+START_TEST(a_text_is_walked_by_its_characters)
+{
+	static const int meant[] = { 'a', 0xe9, 0xe9, 0x1f600, 0x1f600, '/', '\n', 0x20ac,
+		0xffff };
+
+	ck_assert_int_eq(
+		open_text(LITERAL("\"a\xc3\xa9\\u00e9\xf0\x9f\x98\x80\\ud83d\\ude00\\/\\n"
+				  "\xe2\x82\xac\\uffff\"")),
+		ERR_OK);
+	struct json_walk walk = json_walk_begin(&doc, doc.tokens);
+
+	for (size_t i = 0; i < ARRAY_COUNT(meant); i++)
+		ck_assert_int_eq(json_walk_character(&walk), meant[i]);
+	ck_assert_int_eq(json_walk_character(&walk), -1);
+	ck_assert_int_eq(json_walk_character(&walk), -1);
+	ck_assert_uint_eq(json_text_length(&doc, doc.tokens), ARRAY_COUNT(meant));
+	json_close(&doc);
+	ck_assert_int_eq(open_text(LITERAL("\"\"")), ERR_OK);
+	ck_assert_uint_eq(json_text_length(&doc, doc.tokens), 0);
+	walk = json_walk_begin(&doc, doc.tokens);
+	ck_assert_int_eq(json_walk_character(&walk), -1);
+	json_close(&doc);
+	ck_assert_int_eq(open_text(LITERAL("\"\xc3\xa9x\xf0\x9f\x98\x80\"")), ERR_OK);
+	ck_assert_uint_eq(json_text_length(&doc, doc.tokens), 3);
+	json_close(&doc);
+}
+END_TEST
+
 START_TEST(what_is_written_is_json_with_commas_where_they_belong)
 {
 	struct buf b;
@@ -532,6 +610,9 @@ int main(void)
 	tcase_add_test(tc, tokens_lead_from_sibling_to_sibling);
 	tcase_add_loop_test(tc, many_values_are_held_too, 1, 20);
 	tcase_add_loop_test(tc, damaged_json_is_refused_or_read_as_another_reader_does, 0, 8);
+	tcase_add_test(tc, tools_may_read_what_messages_may_not_have);
+	tcase_add_test(tc, tools_may_read_deeper_to_a_limit);
+	tcase_add_test(tc, a_text_is_walked_by_its_characters);
 	tcase_add_test(tc, what_is_written_is_json_with_commas_where_they_belong);
 	tcase_add_test(tc, every_byte_is_escaped_so_that_it_comes_back);
 	tcase_add_test(tc, random_bytes_always_make_valid_json);

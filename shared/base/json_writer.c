@@ -118,15 +118,20 @@ static void write_quoted(struct json_writer *w, struct span text)
 	buf_byte(to, '"');
 }
 
-void json_write_key(struct json_writer *w, const char *key)
+void json_write_key_span(struct json_writer *w, struct span key)
 {
 	BUG_ON(w->has_key || (w->is_object & bit(w)) == 0);
 	if ((w->has_members & bit(w)) != 0)
 		buf_byte(w->to, ',');
 	w->has_members |= bit(w);
-	write_quoted(w, span_of(key));
+	write_quoted(w, key);
 	buf_byte(w->to, ':');
 	w->has_key = true;
+}
+
+void json_write_key(struct json_writer *w, const char *key)
+{
+	json_write_key_span(w, span_of(key));
 }
 
 void json_write_text(struct json_writer *w, struct span text)

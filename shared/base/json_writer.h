@@ -30,6 +30,7 @@ void json_write_object_end(struct json_writer *w);
 void json_write_array(struct json_writer *w);
 void json_write_array_end(struct json_writer *w);
 void json_write_key(struct json_writer *w, const char *key);
+void json_write_key_span(struct json_writer *w, struct span key);
 
 void json_write_text(struct json_writer *w, struct span text);
 void json_write_u64(struct json_writer *w, uint64_t value);

@@ -1,13 +1,30 @@
 /* main.c - app-node: the command line. */
 #include <stddef.h>
 
+#include "app-node/contract_tool.h"
 #include "app-node/node.h"
 #include "daemon/program.h"
 
 int main(int argc, char **argv)
 {
-	static const struct command commands[] = { PROGRAM_COMMANDS };
-	static const struct command_flag flags[] = { PROGRAM_FLAGS };
+	/* clang-format off */
+	static const struct command commands[] = {
+		PROGRAM_COMMANDS,
+		{ "contract", "validate", 1, 1,
+		  "does an instance fit a schema? Exit 0 yes, 1 no, 2 the schema is refused; "
+		  "without files, a line {\"schema\":…,\"data\":…} each on standard input" },
+	};
+	static const struct command_flag flags[] = {
+		PROGRAM_FLAGS,
+		{ "--schema", "FILE", " contract ", "JSON Schema, as JSON or YAML" },
+		{ "--instance", "FILE", " contract ", "the JSON that is judged" },
+		{ "--open", NULL, " contract ",
+		  "the plain standard: schemas are neither closed nor bounded by default" },
+	};
+	/* clang-format on */
+	static const struct program_command own[] = {
+		{ .name = "contract", .offline = contract_tool },
+	};
 	static const struct command_set set = {
 		.program = "app-node",
 		.sentence = "the app realm's side of Sallyport crossings",
@@ -28,6 +45,8 @@ int main(int argc, char **argv)
 		.name = set.program,
 		.kind = &kind,
 		.run = node_run,
+		.commands = own,
+		.command_count = ARRAY_COUNT(own),
 		.set = &set,
 	};
 

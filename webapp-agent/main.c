@@ -85,8 +85,8 @@ int main(int argc, char **argv)
 	};
 	/* clang-format on */
 	static const struct program_command own[] = {
-		{ "call", ask_call },
-		{ "send", ask_send },
+		{ .name = "call", .ask = ask_call },
+		{ .name = "send", .ask = ask_send },
 	};
 	static const struct command_set set = {
 		.program = "webapp-agent",

@@ -154,12 +154,14 @@ static int ask_status(const struct command_line *line, const char *socket)
 	return program_ask(&ask);
 }
 
-static program_ask_fn find_ask(const struct program *p, const struct command_line *line)
+/* One of the program's own, or NULL. */
+static const struct program_command *find_own(
+	const struct program *p, const struct command_line *line)
 {
 	for (size_t i = 0; i < p->command_count; i++)
 		if (is_command(line, p->commands[i].name))
-			return p->commands[i].ask;
-	return ask_status;
+			return &p->commands[i];
+	return NULL;
 }
 
 /* The API socket that a config file names; NULL with the mistakes in `wrong`. What else the file
@@ -191,6 +193,8 @@ static int ask_running(const struct program *p, const struct command_line *line)
 {
 	const char *socket = command_value(line, "--socket");
 	const char *file = command_value(line, "--config");
+	const struct program_command *own = find_own(p, line);
+	program_ask_fn ask = own == NULL ? ask_status : own->ask;
 	struct buf wrong;
 	char *found = NULL;
 	enum err err = ERR_OK;
@@ -204,8 +208,7 @@ static int ask_running(const struct program *p, const struct command_line *line)
 	if (socket == NULL)
 		found = find_socket(p, file, &wrong, &err);
 	print(stderr, &wrong);
-	int code = err != ERR_OK ? exit_code(err)
-				 : find_ask(p, line)(line, found != NULL ? found : socket);
+	int code = err == ERR_OK ? ask(line, found != NULL ? found : socket) : exit_code(err);
 
 	free(found);
 	return code;
@@ -227,7 +230,11 @@ int program_main(const struct program *p, int argc, char *const *argv)
 	} else if (is_command(&line, "example")) {
 		options_example(p->kind->options, &text);
 	} else {
+		const struct program_command *own = find_own(p, &line);
+
 		buf_fini(&text);
+		if (own != NULL && own->offline != NULL)
+			return own->offline(&line);
 		if (is_command(&line, "run") || is_command(&line, "check"))
 			return run_or_check(p, &line);
 		return ask_running(p, &line);

@@ -25,9 +25,13 @@ struct program;
 /* A command of one daemon alone; `socket` is the running daemon's. Returns the exit code. */
 typedef int (*program_ask_fn)(const struct command_line *line, const char *socket);
 
+/* A command that needs neither a config nor a running daemon. Returns the exit code. */
+typedef int (*program_offline_fn)(const struct command_line *line);
+
 struct program_command {
 	const char *name;
-	program_ask_fn ask;
+	program_ask_fn ask; /* one of both */
+	program_offline_fn offline;
 };
 
 struct program {

@@ -23,3 +23,6 @@ endif()
 add_test(NAME scripts/dev COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/dev-test.sh)
 set_tests_properties(scripts/dev PROPERTIES LABELS scripts TIMEOUT 300 COST 35
 	ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+add_test(NAME scripts/schema COMMAND python3 ${PROJECT_SOURCE_DIR}/tests/scripts/schema_test.py)
+set_tests_properties(scripts/schema PROPERTIES LABELS scripts TIMEOUT 600
+	ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")

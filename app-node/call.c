@@ -4,6 +4,7 @@
 #include "app-node/reply.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/text.h"
 
 uint64_t call_left_ms(const struct job *job)
 {
@@ -49,10 +50,25 @@ static void finish_result(struct job *job, enum message_content content, struct 
 	job_end(job);
 }
 
+/* Where it broke the contract is for our log; the web realm hears that it did. */
+static void finish_broken(struct job *job, const struct schema_failure *failure)
+{
+	job->all->counters.results_refused++;
+	if (crossing_may_log(job->crossing, "result-refused"))
+		log_warn("msg=%s op=%s host=%s event=result-refused pointer=\"%s\" rule=%s "
+			 "detail=\"%s\"",
+			id_format(&job->id).at, job->op->name, job->crossing->host,
+			text_show(span_of(failure->pointer)).at, failure->rule,
+			text_show(span_of(failure->text)).at);
+	finish_problem(job, PROBLEM_HANDLER_FAILED, 0,
+		"the handler's result is not what the contract says");
+}
+
 void call_finish(struct job *job)
 {
 	const struct http_call *call = &job->call;
-	struct outcome outcome = outcome_read(call);
+	struct schema_failure failure;
+	struct outcome outcome = outcome_read(call, job->op->result, &failure);
 	char detail[OUTCOME_DETAIL_BYTES];
 
 	if (outcome.kind == OUTCOME_RESULT) {
@@ -65,9 +81,14 @@ void call_finish(struct job *job)
 		finish_result(job, MESSAGE_PROBLEM, call->body);
 		return;
 	}
+	if (outcome.kind == OUTCOME_BROKEN) {
+		finish_broken(job, &failure);
+		return;
+	}
 	outcome_describe(call, detail);
 	switch (outcome.kind) {
 	case OUTCOME_RESULT:
+	case OUTCOME_BROKEN:
 	case OUTCOME_REFUSED:
 		finish_problem(job, PROBLEM_REFUSED, 0, detail);
 		return;

@@ -78,12 +78,25 @@ static bool is_right_key(
 	       json_member_is(doc, op->key, key);
 }
 
+static enum guard_verdict judge_params(const struct operation *op, const struct json_doc *doc)
+{
+	struct schema_failure failure;
+
+	if (op->params == NULL)
+		return GUARD_PASS;
+	enum err err = schema_check(op->params, doc, 0, &failure);
+
+	if (err == ERR_NOMEM)
+		return GUARD_NO_MEMORY;
+	return err == ERR_OK ? GUARD_PASS : GUARD_CONTRACT;
+}
+
 static enum guard_verdict judge_body(const struct operation *op, const struct message *m)
 {
 	struct json_limits limits = { .max_bytes = MESSAGE_BODY_MAX_BYTES };
 	struct json_failure failure;
-	struct json_doc doc = { 0 };
-	enum guard_verdict verdict = GUARD_PASS;
+	struct json_doc doc;
+	enum guard_verdict verdict;
 
 	enum err err = json_open(m->body, limits, &doc, &failure);
 
@@ -93,6 +106,8 @@ static enum guard_verdict judge_body(const struct operation *op, const struct me
 		verdict = GUARD_BAD_JSON;
 	else if (!is_right_key(op, &doc, m->key))
 		verdict = GUARD_BAD_KEY;
+	else
+		verdict = judge_params(op, &doc);
 	json_close(&doc);
 	return verdict;
 }

@@ -32,6 +32,7 @@
 	X(GUARD_TOO_OLD,         "too-old")         /* cannot be told from a copy */       \
 	X(GUARD_BAD_KEY,         "bad-key")         /* ordering key is not the param's */ \
 	X(GUARD_BAD_JSON,        "bad-json")        /* not strictly JSON, or no object */ \
+	X(GUARD_CONTRACT,        "contract")        /* not what the contract's params say */ \
 	X(GUARD_NO_MEMORY,       "out-of-memory")   /* ours: nothing is known about it */
 /* clang-format on */
 

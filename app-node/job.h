@@ -25,6 +25,7 @@ struct jobs_counters {
 	uint64_t calls; /* handed to a handler */
 	uint64_t call_results;
 	uint64_t call_problems;     /* answered with a problem */
+	uint64_t results_refused;   /* of these, because the result broke the contract */
 	uint64_t call_expired;      /* answered, not run: no handler was free in time */
 	uint64_t calls_redelivered; /* answered, not run */
 	uint64_t sends;             /* handed to a handler, retries not counted */

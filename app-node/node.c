@@ -226,6 +226,9 @@ static bool find_problem(enum guard_verdict verdict, enum problem_type *out)
 	case GUARD_NO_MEMORY:
 		*out = PROBLEM_OVERLOADED;
 		return true;
+	case GUARD_CONTRACT:
+		*out = PROBLEM_CONTRACT_VIOLATION;
+		return true;
 	case GUARD_FORGED_SENDER:
 	case GUARD_BAD_KEY:
 	case GUARD_BAD_JSON:

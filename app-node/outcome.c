@@ -5,15 +5,21 @@
 #include "contract/json.h"
 #include "message/message.h"
 
-static bool is_json(struct span body)
+static enum outcome_kind judge(
+	struct span body, const struct schema *result, struct schema_failure *failure)
 {
 	struct json_limits limits = { .max_bytes = MESSAGE_BODY_MAX_BYTES };
-	struct json_failure failure;
-	struct json_doc doc = { 0 };
-	bool fine = json_open(body, limits, &doc, &failure) == ERR_OK;
+	struct json_failure malformed;
+	struct json_doc doc;
+
+	if (json_open(body, limits, &doc, &malformed) != ERR_OK)
+		return OUTCOME_FAILED;
+	enum err err = result == NULL ? ERR_OK : schema_check(result, &doc, 0, failure);
 
 	json_close(&doc);
-	return fine;
+	if (err == ERR_OK)
+		return OUTCOME_RESULT;
+	return err == ERR_INPUT ? OUTCOME_BROKEN : OUTCOME_FAILED;
 }
 
 /* "Come again": too slow (408), too early (425), too often (429), too busy (503). */
@@ -35,7 +41,8 @@ static struct outcome later(const struct http_call *call)
 	return o;
 }
 
-struct outcome outcome_read(const struct http_call *call)
+struct outcome outcome_read(const struct http_call *call, const struct schema *result,
+	struct schema_failure *failure)
 {
 	struct outcome o = { .kind = OUTCOME_FAILED };
 
@@ -48,8 +55,11 @@ struct outcome outcome_read(const struct http_call *call)
 	if (call->http_status < 200 || call->http_status > 299)
 		return o;
 	o.result = call->body.len == 0 ? span_of("null") : call->body;
-	if (call->body.len == 0 || is_json(o.result))
+	/* No body is null: without a word of the contract that needs no look. */
+	if (call->body.len == 0 && result == NULL)
 		o.kind = OUTCOME_RESULT;
+	else
+		o.kind = judge(o.result, result, failure);
 	return o;
 }
 

@@ -52,7 +52,7 @@ static void rest(struct job *job, uint64_t at_least_ms, const char *reason)
 
 void send_finish(struct job *job)
 {
-	struct outcome outcome = outcome_read(&job->call);
+	struct outcome outcome = outcome_read(&job->call, NULL, NULL);
 	char detail[OUTCOME_DETAIL_BYTES];
 
 	if (outcome.kind == OUTCOME_RESULT) {

@@ -143,6 +143,23 @@ static bool check_order_key(struct json_doc *doc, struct asked *out, struct aske
 	return true;
 }
 
+static bool check_params(
+	const struct schema *params, const struct json_doc *doc, struct asked_wrongly *no)
+{
+	struct schema_failure failure;
+	enum err err = params == NULL ? ERR_OK : schema_check(params, doc, 0, &failure);
+
+	if (err == ERR_OK)
+		return true;
+	if (err != ERR_INPUT)
+		return wrong(no, PROBLEM_OVERLOADED, "out of memory");
+	wrong(no, PROBLEM_CONTRACT_VIOLATION, "%s: %s",
+		failure.pointer[0] == '\0' ? "the parameters" : failure.pointer, failure.text);
+	no->rule = failure.rule;
+	memcpy(no->pointer, failure.pointer, sizeof(no->pointer));
+	return false;
+}
+
 static bool refuse_body(
 	struct asked_wrongly *no, enum err err, size_t len, const struct json_failure *failure)
 {
@@ -160,7 +177,7 @@ static bool check_body(
 {
 	struct json_limits limits = { .max_bytes = MESSAGE_BODY_MAX_BYTES };
 	struct json_failure failure;
-	struct json_doc doc = { 0 };
+	struct json_doc doc;
 
 	out->body = http_request_body(rq);
 	if (out->body.len == 0)
@@ -170,7 +187,8 @@ static bool check_body(
 	if (err != ERR_OK)
 		return refuse_body(no, err, out->body.len, &failure);
 	bool fine = json_top_is_object(&doc)
-			    ? check_order_key(&doc, out, no)
+			    ? check_params(out->op->params, &doc, no) &&
+				      check_order_key(&doc, out, no)
 			    : violates(no, NULL, "type",
 				      "the body must be a JSON object: the parameters");
 

@@ -35,8 +35,8 @@ struct asked {
 /* Why not. */
 struct asked_wrongly {
 	enum problem_type type;
-	const char *rule;                    /* of the contract, NULL: none; static storage */
-	char pointer[CONTRACT_MAX_NAME + 2]; /* to where the rule is broken; "": all of it */
+	const char *rule;                   /* of the contract, NULL: none; static storage */
+	char pointer[SCHEMA_POINTER_BYTES]; /* to where the rule is broken; "": all of it */
 	char detail[512];
 };
 

@@ -43,6 +43,7 @@ struct reader {
 	const char *file;
 	struct report *report;
 	struct contract *out;
+	enum err err; /* ERR_NOMEM sticks; mistakes are in the report */
 };
 
 typedef void (*field_fn)(struct reader *r, const struct path *path,
@@ -354,18 +355,47 @@ static void on_quota(struct reader *r, const struct path *path, const struct yam
 	check_keys(r, path, node, quota_keys, ARRAY_COUNT(quota_keys));
 }
 
-static void on_map(struct reader *r, const struct path *path, const struct yaml_node *node,
+static void read_schema(struct reader *r, const struct path *path, const struct yaml_node *node,
+	enum schema_side side, struct schema **out)
+{
+	struct schema_source source = {
+		.node = node,
+		.path = path,
+		.file = r->file,
+		.report = r->report,
+	};
+
+	if (schema_create_shorthand(&source, side, out) == ERR_NOMEM)
+		r->err = ERR_NOMEM;
+}
+
+/* What comes from the web is the narrower side. */
+static void on_params(struct reader *r, const struct path *path, const struct yaml_node *node,
 	struct operation *op)
 {
-	(void)op;
-	(void)want_map(r, path, node);
+	bool is_from_web = op->kind == CONTRACT_READ || op->kind == CONTRACT_CALL ||
+			   op->kind == CONTRACT_SEND;
+
+	if (!want_map(r, path, node) || op->params != NULL)
+		return;
+	read_schema(r, path, node, is_from_web ? SCHEMA_TO_APP : SCHEMA_TO_WEB, &op->params);
+	if (op->params != NULL && !schema_is_object(op->params))
+		COMPLAIN(r, path, node,
+			"parameters are an object; say so: {schema: {type: object, …}}");
+}
+
+static void on_result(struct reader *r, const struct path *path, const struct yaml_node *node,
+	struct operation *op)
+{
+	if (op->result == NULL)
+		read_schema(r, path, node, SCHEMA_TO_WEB, &op->result);
 }
 
 static const struct field fields[] = {
 	/* kind stands first: the others depend on it and it is read before them */
 	{ "kind", ON_ALL, NULL },
-	{ "params", ON_ALL, on_map },
-	{ "result", ON_ALL, NULL },
+	{ "params", ON_ALL, on_params },
+	{ "result", ON_ALL, on_result },
 	{ "deadline", ON_READ | ON_HANDLED, on_deadline },
 	{ "fallback", ON_CALL, on_text },
 	{ "quota", ON_ALL, on_quota },
@@ -472,6 +502,14 @@ static void check_operation(
 	const struct yaml_node *at = retry == NULL ? op->node : retry;
 	struct path here = { path, span_of("retry") };
 
+	const struct yaml_node *key = yaml_member(op->node, "key");
+
+	if (op->key != NULL && op->params != NULL &&
+		!schema_has_member(op->params, span_of(op->key))) {
+		struct path there = { path, span_of("key") };
+
+		COMPLAIN(r, &there, key, "params have no \"%s\"", op->key);
+	}
 	if (op->retry.first_ms > op->retry.longest_ms)
 		COMPLAIN(r, &here, at, "first (%s) is longer than longest (%s)",
 			show_duration(op->retry.first_ms).at,
@@ -588,6 +626,8 @@ static enum err read_operations(struct reader *r, const struct yaml_node *node)
 
 		read_operation(r, &here, n, &c->operations[c->operation_count++]);
 	}
+	if (r->err != ERR_OK)
+		return r->err;
 	qsort(c->operations, c->operation_count, sizeof(*c->operations), compare_operations);
 	return ERR_OK;
 }
@@ -841,8 +881,11 @@ enum err contract_load(const char *path, struct report *report, struct contract 
 
 void contract_free(struct contract *c)
 {
-	for (size_t i = 0; i < c->operation_count; i++)
+	for (size_t i = 0; i < c->operation_count; i++) {
+		schema_destroy(c->operations[i].params);
+		schema_destroy(c->operations[i].result);
 		schedule_free(&c->operations[i].schedule);
+	}
 	free(c->operations);
 	free(c->crossings);
 	free(c->patterns);

@@ -1,10 +1,10 @@
 /* contract.h - the portable API of a site: which operations exist, and what each one promises.
  *
- * Read from contract.yaml once; afterwards read-only, so any thread may look things up. What
- * this room does not judge yet (params, results, quotas, collections, templates) is checked for
- * known keys and kept as nodes with their places.
- * Layer: contract. Uses: base, yaml, schedule. Never: uv, files other than the contract and those
- * of time zones. */
+ * Read from contract.yaml once; afterwards read-only, so any thread may look things up. Params and
+ * results are compiled schemas. What this room does not judge yet (quotas, collections, templates)
+ * is checked for known keys and kept as nodes with their places.
+ * Layer: contract. Uses: base, yaml, schema, schedule. Never: uv, files other than the contract and
+ * those of time zones. */
 #ifndef SALLYPORT_CONTRACT_CONTRACT_H
 #define SALLYPORT_CONTRACT_CONTRACT_H
 
@@ -17,6 +17,7 @@
 #include "base/report.h"
 #include "base/span.h"
 #include "contract/schedule.h"
+#include "contract/schema.h"
 #include "contract/yaml.h"
 
 enum {
@@ -55,6 +56,8 @@ struct operation {
 	struct contract_retry retry;
 	bool has_schedule;
 	struct schedule schedule;     /* of a task: when it is due */
+	struct schema *params;        /* owned by the contract; NULL: it says nothing of them */
+	struct schema *result;        /* likewise */
 	const struct yaml_node *node; /* everything as it was written */
 };
 

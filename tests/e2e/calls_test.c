@@ -322,6 +322,80 @@ START_TEST(of_many_calls_at_once_each_gets_its_own_answer)
 }
 END_TEST
 
+/* ---- what the contract says ---- */
+
+static const char strict_contract[] =
+	"site: test\n"
+	"operations:\n"
+	"  quote.price: {kind: call, deadline: 5s, params: {sku: text(8), quantity?: 1..9}, "
+	"result: {cents: int}}\n";
+
+static void must_write_contract(const char *text)
+{
+	char path[160];
+
+	must_format(path, sizeof path, "%s/contract.yaml", passage.folder);
+	must_write_file(path, 0600, text);
+}
+
+START_TEST(parameters_are_checked_before_anything_crosses)
+{
+	must_write_contract(strict_contract);
+	handler_set_rule(&passage.handler, &(struct handler_rule){ .op = "quote.price",
+						   .act = HANDLER_ANSWER,
+						   .status = 200,
+						   .body = "{\"cents\":4900}" });
+	must_passage_start(&passage);
+	must_call(
+		passage.web_socket, "quote.price", "{\"sku\":\"A-1\",\"quantity\":9}", &answer);
+	ck_assert_int_eq(answer.status, 200);
+	ck_assert_str_eq(answer.body, "{\"cents\":4900}");
+	must_call(passage.web_socket, "quote.price", "{\"sku\":\"A-1\",\"quantity\":10}",
+		&answer);
+	expect_problem(&answer, 422, "contract-violation");
+	ck_assert_ptr_nonnull(strstr(answer.body, "\"pointer\":\"/quantity\""));
+	ck_assert_ptr_nonnull(strstr(answer.body, "\"rule\":\"maximum\""));
+	must_call(passage.web_socket, "quote.price", "{\"quantity\":1}", &answer);
+	expect_problem(&answer, 422, "contract-violation");
+	ck_assert_ptr_nonnull(strstr(answer.body, "\"rule\":\"required\""));
+	ck_assert_uint_eq(handler_count(&passage.handler), 1);
+}
+END_TEST
+
+/* The web realm has a looser contract than the app realm, or none at all. */
+START_TEST(the_node_does_not_rely_on_what_the_agent_has_checked)
+{
+	must_write_contract(strict_contract);
+	must_passage_configure(&passage, "ready.border = yes\n");
+	must_daemon_start(&passage.node);
+	must_write_contract(
+		"site: test\noperations:\n  quote.price: {kind: call, deadline: 5s}\n");
+	must_daemon_start(&passage.agent);
+	must_call(passage.web_socket, "quote.price", "{\"sku\":\"A-1\",\"quantity\":10}",
+		&answer);
+	expect_problem(&answer, 422, "contract-violation");
+	ck_assert_ptr_null(strstr(answer.body, "quantity"));
+	expect_status_has(passage.app_socket, "\"contract\":1");
+	ck_assert_uint_eq(handler_count(&passage.handler), 0);
+}
+END_TEST
+
+START_TEST(a_result_that_breaks_the_contract_does_not_cross)
+{
+	must_write_contract(strict_contract);
+	handler_set_rule(&passage.handler, &(struct handler_rule){ .op = "quote.price",
+						   .act = HANDLER_ANSWER,
+						   .status = 200,
+						   .body = "{\"cents\":1,\"card\":\"4111\"}" });
+	must_passage_start(&passage);
+	must_call(passage.web_socket, "quote.price", "{\"sku\":\"A-1\"}", &answer);
+	expect_problem(&answer, 502, "handler-failed");
+	ck_assert_ptr_null(strstr(answer.body, "card"));
+	expect_log(&passage.node,
+		"event=result-refused pointer=\"/card\" rule=additionalProperties", 2000);
+}
+END_TEST
+
 /* ---- more than can be done ---- */
 
 static const char narrow_contract[] =
@@ -333,10 +407,7 @@ static const char narrow_contract[] =
 
 static void must_start_narrow(void)
 {
-	char path[160];
-
-	must_format(path, sizeof path, "%s/contract.yaml", passage.folder);
-	must_write_file(path, 0600, narrow_contract);
+	must_write_contract(narrow_contract);
 	must_passage_start(&passage);
 }
 
@@ -483,6 +554,9 @@ TCase *calls_case(void)
 	tcase_add_test(t, who_joins_a_call_may_give_up_before_it_ends);
 	tcase_add_test(t, how_long_a_handler_wants_to_be_left_alone_reaches_the_caller);
 	tcase_add_test(t, of_many_calls_at_once_each_gets_its_own_answer);
+	tcase_add_test(t, parameters_are_checked_before_anything_crosses);
+	tcase_add_test(t, the_node_does_not_rely_on_what_the_agent_has_checked);
+	tcase_add_test(t, a_result_that_breaks_the_contract_does_not_cross);
 	tcase_add_test(t, forty_calls_at_once_where_two_may_run_are_answered_or_told_in_time);
 	tcase_add_test(t, an_operation_that_is_full_holds_up_no_other);
 	tcase_add_test(t, ten_thousand_calls_leave_nothing_behind);

@@ -205,7 +205,7 @@ check 'down' dev down --purge
 cat >"$work/other.yaml" <<'YAML'
 site: other
 operations:
-  quote.price: {kind: call, params: {sku: text(32), quantity: 1..1000}, result: {cents: int}}
+  quote.price: {kind: call, params: {sku: text(32), quantity: 1..1000}, result: {sku: text(32), quantity: int, cents: int}}
   stock.left: {kind: call, params: {sku: text(32)}, result: {left: int}}
   stock.count: {kind: send, params: {sku: text(32), left: int}}
 YAML

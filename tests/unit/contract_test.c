@@ -73,9 +73,9 @@ static const char in_full[] =
 	"    deadline: 250ms\n"
 	"    fallback: last-answer(10m)      # or: collection(prices, sku) | send | none\n"
 	"    quota: {per_host: 200/s, burst: 400, egress: 2MiB/h}\n"
-	"    params: {schema: {type: object, required: [sku, quantity], properties: "
-	"{\xe2\x80\xa6}}}\n"
-	"    result: {\xe2\x80\xa6}\n"
+	"    params: {schema: {type: object, required: [sku, quantity], properties: {\n"
+	"      sku: {type: string, maxLength: 32}, quantity: {type: integer}}}}\n"
+	"    result: {cents: int}\n"
 	"  order.place:\n"
 	"    kind: send\n"
 	"    key: customer                   # order is kept per customer\n"
@@ -83,12 +83,13 @@ static const char in_full[] =
 	"    retry: {attempts: 8, first: 1s, longest: 1m, window: 10m}\n"
 	"    ttl: 3d\n"
 	"    quota: {per_host: 50/s, per_key: 10/min}\n"
-	"    result: {\xe2\x80\xa6}                     # optional: arrives later as a push\n"
+	"    params: {customer: id, lines: list(50){sku: text(32)}}\n"
+	"    result: {number: 1..999999}      # optional: arrives later as a push\n"
 	"  product.show:   {kind: read, served: colocated-then-message, collection: catalog, "
 	"strict: false, shadow: false}\n"
-	"  order.status:   {kind: push, key: order, to: origin, params: {\xe2\x80\xa6}}\n"
+	"  order.status:   {kind: push, key: order, to: origin, params: {order: id}}\n"
 	"  report.nightly: {kind: task, schedule: \"0 3 * * *\", zone: Europe/Berlin, params: "
-	"{\xe2\x80\xa6}}\n"
+	"{day?: text(10)}}\n"
 	"  debug.dump:     {kind: send, canary: true}   # nobody calls this\n"
 	"collections:\n"
 	"  catalog: {key: sku, row: {\xe2\x80\xa6}, index: [title], max_rows: 100000, "
@@ -290,6 +291,20 @@ static const struct {
 		"c:1:40: operations.a.b.params: must be a map: {key: value} or indented lines "
 		"of "
 		"\"key: value\"\n" },
+	{ "operations: {a.b: {kind: send, params: {a: txt(3)}}}",
+		"c:1:44: operations.a.b.params.a: no type \"txt(3)\"; did you mean "
+		"\"text\"?\n" },
+	{ "operations: {a.b: {kind: call, params: {a: int}, result: {schema: {typ: x}}}}",
+		"c:1:67: operations.a.b.result.schema: anything would pass here; say what it "
+		"is, "
+		"for example {type: string, maxLength: 100}\n"
+		"c:1:68: operations.a.b.result.schema.typ: unknown keyword; did you mean "
+		"\"type\"?\n" },
+	{ "operations: {a.b: {kind: send, key: k, params: {a: int}}}",
+		"c:1:37: operations.a.b.key: params have no \"k\"\n" },
+	{ "operations: {a.b: {kind: call, params: {schema: {type: integer}}}}",
+		"c:1:40: operations.a.b.params: parameters are an object; say so: {schema: "
+		"{type: object, …}}\n" },
 	{ "operations: {A.b: {kind: send}}",
 		"c:1:14: operations.A.b: an operation is named like noun.verb: 1 to 64 of a-z, "
 		"0-9, \"_\" and \".\"\n" },

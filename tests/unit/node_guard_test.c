@@ -14,9 +14,10 @@ static const char text[] =
 	"operations:\n"
 	"  admin.see: {kind: call}\n"
 	"  cart.show: {kind: read}\n"
-	"  order.place: {kind: send, key: customer, params: {customer: id}}\n"
+	"  order.place: {kind: send, key: customer}\n"
 	"  order.status: {kind: push, key: order, to: origin, params: {order: id}}\n"
 	"  page.count: {kind: send}\n"
+	"  part.order: {kind: send, key: customer, params: {customer: id, quantity: 1..9}}\n"
 	"  quote.price: {kind: call, deadline: 250ms}\n"
 	"  report.nightly: {kind: task, schedule: \"0 3 * * *\", zone: Europe/Berlin}\n";
 
@@ -618,6 +619,29 @@ END_TEST
 /* ---- which reason comes first ---- */
 
 /* Everything is wrong at once; then one thing after the other is put right. */
+static const struct {
+	const char *body;
+	enum guard_verdict verdict;
+} parts[] = {
+	{ "{\"customer\":\"c1\",\"quantity\":9}", GUARD_PASS },
+	{ "{\"quantity\":1.0,\"customer\":\"c1\"}", GUARD_PASS },
+	{ "{\"customer\":\"c1\",\"quantity\":10}", GUARD_CONTRACT },
+	{ "{\"customer\":\"c1\"}", GUARD_CONTRACT },
+	{ "{\"customer\":\"c1\",\"quantity\":1,\"more\":1}", GUARD_CONTRACT },
+	{ "{\"customer\":\"c1\",\"quantity\":\"1\"}", GUARD_CONTRACT },
+	{ "{\"customer\":\"c2\",\"quantity\":10}", GUARD_BAD_KEY },
+	{ "[\"c1\"]", GUARD_BAD_JSON },
+};
+
+START_TEST(parameters_are_what_the_contract_says)
+{
+	begin_send();
+	m.type = span_of("part.order");
+	m.body = span_of(parts[_i].body);
+	expect_verdict(parts[_i].verdict);
+}
+END_TEST
+
 START_TEST(the_cheapest_reason_is_told_first)
 {
 	facts.fault = ERR_FULL;
@@ -680,6 +704,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_body_that_is_no_strict_object, 0, ARRAY_COUNT(bad_bodies));
 	tcase_add_test(tc, nesting_has_a_largest_depth);
 	tcase_add_test(tc, blanks_around_an_object_are_json_too);
+	tcase_add_loop_test(tc, parameters_are_what_the_contract_says, 0, ARRAY_COUNT(parts));
 	tcase_add_test(tc, the_cheapest_reason_is_told_first);
 	suite_add_tcase(suite, tc);
 	return unit_run(suite);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "contract/contract.h"
 #include "http/problem.h"
 #include "message/message.h"
 #include "unit/unit.h"
@@ -21,7 +22,7 @@ static enum outcome_kind kind_of(unsigned http_status, const char *body)
 {
 	struct http_call call = answer_of(http_status, body);
 
-	return outcome_read(&call).kind;
+	return outcome_read(&call, NULL, NULL).kind;
 }
 
 START_TEST(each_status_has_its_meaning)
@@ -49,7 +50,52 @@ START_TEST(a_result_is_json_or_nothing)
 	ck_assert_int_eq(kind_of(200, "{\"a\":1,\"a\":2}"), OUTCOME_FAILED);
 	ck_assert_int_eq(kind_of(200, "<html>"), OUTCOME_FAILED);
 	ck_assert_int_eq(kind_of(200, " "), OUTCOME_FAILED);
-	ck_assert(span_is(outcome_read(&none).result, "null"));
+	ck_assert(span_is(outcome_read(&none, NULL, NULL).result, "null"));
+}
+END_TEST
+
+static struct contract contract;
+
+static const struct schema *must_find_result(void)
+{
+	static const char text[] = "operations: {a.b: {kind: call, result: {cents: int}}}";
+	struct report report;
+
+	report_init(&report);
+	ck_assert_int_eq(contract_parse(LITERAL(text), "c", &report, &contract), ERR_OK);
+	report_fini(&report);
+	return contract_find(&contract, LITERAL("a.b"))->result;
+}
+
+START_TEST(a_result_is_what_the_contract_says)
+{
+	static const struct {
+		const char *body;
+		enum outcome_kind kind;
+		const char *pointer;
+	} bodies[] = {
+		{ "{\"cents\":1}", OUTCOME_RESULT, "" },
+		{ "{\"cents\":\"1\"}", OUTCOME_BROKEN, "/cents" },
+		{ "{\"cents\":1,\"secret\":2}", OUTCOME_BROKEN, "/secret" },
+		{ "{}", OUTCOME_BROKEN, "" },
+		{ "null", OUTCOME_BROKEN, "" },
+		{ "", OUTCOME_BROKEN, "" },
+		{ "{\"cents\":1", OUTCOME_FAILED, "" },
+	};
+	const struct schema *result = must_find_result();
+
+	for (size_t i = 0; i < ARRAY_COUNT(bodies); i++) {
+		struct http_call call = answer_of(200, bodies[i].body);
+		struct schema_failure failure = { .pointer = "" };
+
+		ck_assert_int_eq(outcome_read(&call, result, &failure).kind, bodies[i].kind);
+		ck_assert_str_eq(failure.pointer, bodies[i].pointer);
+	}
+	/* Of a problem the contract says nothing. */
+	struct http_call refused = answer_of(409, "{\"secret\":2}");
+
+	ck_assert_int_eq(outcome_read(&refused, result, NULL).kind, OUTCOME_REFUSED);
+	contract_free(&contract);
 }
 END_TEST
 
@@ -63,7 +109,7 @@ START_TEST(no_answer_is_a_failure_whatever_else_is_there)
 		struct http_call call = answer_of(200, "{}");
 
 		call.status = errors[i];
-		ck_assert_int_eq(outcome_read(&call).kind, OUTCOME_FAILED);
+		ck_assert_int_eq(outcome_read(&call, NULL, NULL).kind, OUTCOME_FAILED);
 		outcome_describe(&call, detail);
 		ck_assert_ptr_nonnull(strstr(detail, "handler"));
 	}
@@ -74,14 +120,15 @@ START_TEST(how_long_to_wait_is_the_handlers_word_up_to_a_limit)
 {
 	struct http_call call = answer_of(503, "");
 
-	ck_assert_uint_eq(outcome_read(&call).retry_after_ms, 0);
+	ck_assert_uint_eq(outcome_read(&call, NULL, NULL).retry_after_ms, 0);
 	call.has_retry_after = true;
 	call.retry_after_ms = 7000;
-	ck_assert_uint_eq(outcome_read(&call).retry_after_ms, 7000);
+	ck_assert_uint_eq(outcome_read(&call, NULL, NULL).retry_after_ms, 7000);
 	call.retry_after_ms = UINT64_MAX;
-	ck_assert_uint_eq(outcome_read(&call).retry_after_ms, OUTCOME_RETRY_AFTER_MAX_MS);
+	ck_assert_uint_eq(
+		outcome_read(&call, NULL, NULL).retry_after_ms, OUTCOME_RETRY_AFTER_MAX_MS);
 	call.http_status = 500;
-	ck_assert_uint_eq(outcome_read(&call).retry_after_ms, 0);
+	ck_assert_uint_eq(outcome_read(&call, NULL, NULL).retry_after_ms, 0);
 }
 END_TEST
 
@@ -107,6 +154,7 @@ int main(void)
 
 	tcase_add_test(tc, each_status_has_its_meaning);
 	tcase_add_test(tc, a_result_is_json_or_nothing);
+	tcase_add_test(tc, a_result_is_what_the_contract_says);
 	tcase_add_test(tc, no_answer_is_a_failure_whatever_else_is_there);
 	tcase_add_test(tc, how_long_to_wait_is_the_handlers_word_up_to_a_limit);
 	tcase_add_test(tc, a_problem_document_says_its_own_status);

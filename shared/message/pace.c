@@ -7,6 +7,7 @@ enum {
 	FULL_LONGEST_MS = 5000,
 	UNROUTABLE_FIRST_MS = 1000,
 	UNROUTABLE_LONGEST_MS = 60000,
+	CHOKED_US = 10 * 1000,
 	NARROW_EVERY_US = 100 * 1000, /* one slow moment is told by many calls */
 };
 
@@ -57,6 +58,12 @@ void pace_refused(struct pace *p, uint64_t now_us, uint64_t random)
 void pace_unroutable(struct pace *p, uint64_t now_us, uint64_t random)
 {
 	close_for(p, &p->unroutable, now_us, random);
+}
+
+void pace_choked(struct pace *p, uint64_t now_us)
+{
+	if (now_us + CHOKED_US > p->resume_at_us)
+		p->resume_at_us = now_us + CHOKED_US;
 }
 
 void pace_slow(struct pace *p, uint64_t now_us)

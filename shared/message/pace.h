@@ -37,6 +37,9 @@ void pace_refused(struct pace *p, uint64_t now_us, uint64_t random);
 /* No queue would: the topology is not there. */
 void pace_unroutable(struct pace *p, uint64_t now_us, uint64_t random);
 
+/* One did not get as far as the network: nothing goes for a moment, the window stays. */
+void pace_choked(struct pace *p, uint64_t now_us);
+
 /* Calls take longer than they should: tell it as often as it is noticed. */
 void pace_slow(struct pace *p, uint64_t now_us);
 

@@ -672,6 +672,7 @@ void relay_unsure(struct relay *r, struct relay_row *row)
 
 void relay_unsent(struct relay *r, struct relay_row *row)
 {
+	pace_choked(&r->pace, r->now_us);
 	go_back(r, row);
 }
 

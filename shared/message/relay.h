@@ -237,12 +237,13 @@ void relay_lost(struct relay *r);
 void relay_blocked(struct relay *r);
 void relay_unblocked(struct relay *r);
 
-/* The one answer to a PUBLISH. When confirmed, the body can be forgotten. */
+/* The one answer to a PUBLISH. When confirmed, the body can be forgotten. One that did not go out
+ * at all is tried again in a moment, with all others. */
 void relay_confirmed(struct relay *r, struct relay_row *row);
 void relay_nacked(struct relay *r, struct relay_row *row);   /* the queue is full */
 void relay_returned(struct relay *r, struct relay_row *row); /* there is no queue */
 void relay_unsure(struct relay *r, struct relay_row *row);   /* the link was lost first */
-void relay_unsent(struct relay *r, struct relay_row *row);   /* it did not go out at all */
+void relay_unsent(struct relay *r, struct relay_row *row);   /* it did not go out */
 
 /* It cannot be published as it is, and never could be: it is parked.
  *

@@ -593,6 +593,39 @@ START_TEST(what_is_parked_waits_with_its_reason_and_can_be_replayed_or_dropped)
 }
 END_TEST
 
+/* ---- a million rows ---- */
+
+static void expect_no_scan(const char *sql)
+{
+	char explain[4096];
+	sqlite3_stmt *plan;
+
+	must_format(explain, sizeof(explain), "EXPLAIN QUERY PLAN %s", sql);
+	ck_assert_int_eq(sqlite3_prepare_v2(rig.db.sql, explain, -1, &plan, NULL), SQLITE_OK);
+	while (sqlite3_step(plan) == SQLITE_ROW) {
+		const char *step = (const char *)sqlite3_column_text(plan, 3);
+
+		ck_assert_msg(
+			strncmp(step, "SCAN ", 5) != 0 || strstr(step, "CONSTANT") != NULL,
+			"%s: %s", step, sql);
+		ck_assert_msg(strstr(step, "TEMP B-TREE") == NULL, "%s: %s", step, sql);
+	}
+	sqlite3_finalize(plan);
+}
+
+START_TEST(no_statement_reads_or_sorts_a_whole_table)
+{
+	sqlite3_stmt *statement = NULL;
+	int count = 0;
+
+	while ((statement = sqlite3_next_stmt(rig.db.sql, statement)) != NULL) {
+		expect_no_scan(sqlite3_sql(statement));
+		count++;
+	}
+	ck_assert_int_ge(count, OUTBOX_NSTATEMENTS + SENT_NSTATEMENTS);
+}
+END_TEST
+
 /* ---- all of it at random, against a model ---- */
 
 enum { MODEL_IDS = 60 };
@@ -711,6 +744,7 @@ int main(void)
 	tcase_add_test(tc, memory_of_outcomes_is_bounded_and_goes_in_small_steps);
 	tcase_add_test(tc, what_has_expired_ends_told_by_its_id);
 	tcase_add_test(tc, what_is_parked_waits_with_its_reason_and_can_be_replayed_or_dropped);
+	tcase_add_test(tc, no_statement_reads_or_sorts_a_whole_table);
 	tcase_add_loop_test(tc, whatever_happens_in_whatever_order_the_counts_are_exact, 0, 4);
 	suite_add_tcase(suite, tc);
 	return unit_run(suite);

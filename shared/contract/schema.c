@@ -75,8 +75,8 @@ struct draft *draft_new(struct compiler *c, enum draft_role role, const struct y
 	const struct path *path)
 {
 	if (c->draft_count == DRAFTS_MAX) {
-		/* A file of legal size has fewer nodes, and a tool's is its own fault. */
-		c->err = ERR_NOMEM;
+		BUILD_COMPLAIN(c, path, node, "too large: more than %d schemas", DRAFTS_MAX);
+		c->err = ERR_INPUT; /* the rest is not looked at */
 		return NULL;
 	}
 	if (!make_room(c))

@@ -86,7 +86,8 @@ struct compiler {
 	struct buf constants;
 	struct json_writer writer;
 	uint32_t constant_count;
-	enum err err; /* ERR_NOMEM sticks; mistakes are in the report */
+	enum err err; /* sticks: ERR_NOMEM, ERR_INPUT when there is too much; mistakes alone are
+		       * in the report */
 };
 
 /* A scalar, or what else a node is. */
@@ -120,7 +121,7 @@ void *build_scratch(struct compiler *c, size_t bytes);
  * in all. */
 bool build_look(struct compiler *c, const struct path *path, const struct yaml_node *node);
 
-/* NULL: out of memory, c->err is set. */
+/* NULL: out of memory, or too many; c->err is set. */
 struct draft *draft_new(struct compiler *c, enum draft_role role, const struct yaml_node *node,
 	const struct path *path);
 

@@ -276,6 +276,7 @@ def hostile_tests():
                                            for i in range(2000)]}
     timed("many alternatives", question(json.dumps(branches), '{"p1999":1}'), ["valid", "refused"])
     timed("many enum values", question(json.dumps({"enum": [f"w{i}" for i in range(50000)]}), '"w49999"'), ["valid"], "--open")
+    timed("too many schemas", question(json.dumps({"allOf": [{}] * 250000}), "1"), ["refused"], "--open")
     items = json.dumps([{"a": i} for i in range(50000)])
     timed("many unique items", question('{"uniqueItems":true}', items), ["valid"], "--open")
     same = json.dumps([[{"k%d" % k: 1 for k in range(100)}] for _ in range(200)] + [1])

@@ -61,9 +61,10 @@ bool probes_answer(struct http_request *rq, enum probes_state state, const char 
 		answer_text(rq, "alive\n");
 	else if (state == PROBES_READY)
 		answer_text(rq, "ready\n");
+	else if (state == PROBES_STOPPING)
+		answer_problem(rq, PROBLEM_STOPPING, "what is under way comes to its end");
 	else
-		answer_problem(rq,
-			state == PROBES_STOPPING ? PROBLEM_STOPPING : PROBLEM_NOT_READY, why);
+		answer_problem(rq, PROBLEM_NOT_READY, why);
 	return true;
 }
 

@@ -106,7 +106,7 @@ static void close_now(struct http_request *c)
 /* The client may still be sending, and would not read an answer after a reset. */
 static void leave(struct http_request *c)
 {
-	if (c->room->is_draining || shutdown(c->fd, SHUT_WR) != 0) {
+	if (c->room->is_closed || shutdown(c->fd, SHUT_WR) != 0) {
 		close_now(c);
 		return;
 	}
@@ -301,7 +301,7 @@ static void serve(struct http_request *c)
 
 static void end_input(struct http_request *c)
 {
-	if (c->state == CONN_READING && c->room->is_draining)
+	if (c->state == CONN_READING && c->room->is_closed)
 		conn_say(c->fd, PROBLEM_STOPPING, "the daemon is stopping");
 	else if (c->state == CONN_READING) {
 		c->room->counters.bad_request++;

@@ -26,6 +26,7 @@ struct conn_room {
 	http_wants_fn wants_body; /* may be NULL */
 	void *arg;
 	bool is_draining; /* every answer is the last one of its connection */
+	bool is_closed;   /* nobody comes in any more, and nobody is waited for politely */
 	struct http_server_counters counters;
 	struct node conns;
 	struct node pending; /* have read more than they may have served in one go */

@@ -39,7 +39,6 @@ struct http_server {
 	uint64_t vanished_check_at_ms;
 
 	bool is_draining;
-	bool is_closed; /* draining, and nobody comes in any more */
 	struct timer drain_timer;
 	void (*on_drained)(void *arg); /* NULL: not asked for, or fired */
 	void *drained_arg;
@@ -267,10 +266,18 @@ static void give_memory_back(struct http_server *s)
 	malloc_trim(0);
 }
 
+static struct http_request *first_asked(struct http_server *s)
+{
+	list_each (n, &s->room.conns)
+		if (conn_at(n)->state == CONN_ASKED)
+			return conn_at(n);
+	return NULL;
+}
+
 /* What has been sent until now is still read and answered. */
 static void close_doors(struct http_server *s)
 {
-	s->is_closed = true;
+	s->room.is_closed = true;
 	listener_finish(&s->unix_listener);
 	listener_finish(&s->loopback_listener);
 	list_each (n, &s->room.conns)
@@ -296,7 +303,7 @@ static bool on_turn(struct turn *turn)
 
 	if (s->is_stopping)
 		return false;
-	if (s->is_draining && !s->is_closed) {
+	if (s->is_draining && !s->room.is_closed && first_asked(s) == NULL) {
 		close_doors(s);
 		did_any = true;
 	}
@@ -305,7 +312,7 @@ static bool on_turn(struct turn *turn)
 		did_any = true;
 	}
 	give_memory_back(s);
-	if (s->is_closed && list_empty(&s->room.conns) && s->on_drained != NULL) {
+	if (s->room.is_closed && list_empty(&s->room.conns) && s->on_drained != NULL) {
 		say_drained(s);
 		return true;
 	}
@@ -329,14 +336,6 @@ static void server_free(struct http_server *s)
 	free(s->uids);
 	free(s->gids);
 	free(s);
-}
-
-static struct http_request *first_asked(struct http_server *s)
-{
-	list_each (n, &s->room.conns)
-		if (conn_at(n)->state == CONN_ASKED)
-			return conn_at(n);
-	return NULL;
 }
 
 /* Half-started and running servers are both fine. */

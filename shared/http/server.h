@@ -90,9 +90,10 @@ struct http_server_counters {
 WARN_UNUSED enum err http_server_start(
 	struct loop *l, const struct http_server_config *config, struct http_server **out);
 
-/* Stops listening (what waits in the backlog is still taken), closes idle connections, and
- * lets requests in progress end; their answers close the connection. New requests on open
- * connections still reach on_request: answer them PROBLEM_STOPPING.
+/* Lets requests in progress end; every answer closes its connection. As long as any is held the
+ * server goes on listening, so that whoever comes is told: answer new requests
+ * PROBLEM_STOPPING. When none is held it stops listening (what waits in the backlog is still
+ * taken), closes idle connections, and waits for those that are in the middle of a request.
  *
  * Fires:   on_drained once, on the loop thread and never from inside this call: when nothing is
  *          in progress any more, or after deadline_ms. Never, if http_server_stop() comes

@@ -48,11 +48,16 @@ START_TEST(a_stopping_agent_lets_its_calls_end)
 	must_begin_calls(threads);
 	must_daemon_terminate(&passage.agent);
 	expect_log(&passage.agent, "stop", 2000);
-	/* New work: not taken, and the caller is told at once one way or the other. */
-	if (http_ask(passage.web_socket, "POST", "/v1/call/quote.price", NULL, "{}", 2000,
-		    &answer))
-		expect_problem(&answer, 503, "stopping");
+	/* New work is not taken, and the caller is told so at once. */
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 503, "stopping");
 	ck_assert_uint_le(answer.took_us, 1000000);
+	must_send(passage.web_socket, "order.place", "{\"customer\":\"c-1\"}", &answer);
+	expect_problem(&answer, 503, "stopping");
+	must_get(passage.web_socket, "/readyz", &answer);
+	expect_problem(&answer, 503, "stopping");
+	must_get(passage.web_socket, "/livez", &answer);
+	expect_status(&answer, 200);
 	ck_assert(daemon_runs(&passage.agent));
 	handler_release(&passage.handler, WAITING);
 	expect_results(threads);
@@ -67,6 +72,8 @@ START_TEST(a_stopping_node_lets_its_calls_end)
 	must_begin_calls(threads);
 	must_daemon_terminate(&passage.node);
 	expect_log(&passage.node, "stop", 2000);
+	must_get(passage.app_socket, "/readyz", &answer);
+	expect_problem(&answer, 503, "stopping");
 	handler_release(&passage.handler, WAITING);
 	expect_results(threads);
 	ck_assert_int_eq(must_daemon_end(&passage.node, END_MS), 0);

@@ -997,6 +997,17 @@ static void drain(struct stage *s)
 	http_server_drain(s->server, 10 * 1000, on_drained, s);
 }
 
+static void must_reply_last(int fd, const char *body)
+{
+	struct reply r = must_reply(fd);
+
+	ck_assert_int_eq(r.status, 200);
+	ck_assert_str_eq(r.body, body);
+	ck_assert(r.says_close);
+	reply_free(&r);
+	must_be_closed(fd);
+}
+
 static void play_drain(struct stage *s)
 {
 	int held = must_connect(s->path);
@@ -1016,39 +1027,45 @@ static void play_drain(struct stage *s)
 	must_send(late, "GET /late HTTP/1.1\r\n" HOST "\r\n");
 	on_loop(s, drain);
 	must_ask(late, "", 200, "GET /late");
-	must_be_closed(late);
-	must_be_closed(idle);
-	must_be_closed(silent);
-	ck_assert_int_ne(access(s->path, F_OK), 0);
-	ck_assert(!s->is_drained);
-	must_send(half, "lo");
-	struct reply r = must_reply(half);
 
-	ck_assert_int_eq(r.status, 200);
-	ck_assert_str_eq(r.body, "hello");
-	ck_assert(r.says_close);
-	reply_free(&r);
-	must_be_closed(half);
+	/* As long as one is held, whoever comes or comes again is answered, once. */
+	must_send(idle, "GET /x HTTP/1.1\r\n" HOST "\r\n");
+	must_reply_last(idle, "GET /x");
+	int fresh = must_connect(s->path);
+
+	must_send(fresh, "GET /fresh HTTP/1.1\r\n" HOST "\r\n");
+	must_reply_last(fresh, "GET /fresh");
+	ck_assert(!s->is_drained);
+
+	/* Then the doors close, and who is in the middle of a request may end it. */
 	on_loop(s, release_all);
-	r = must_reply(held);
+	struct reply r = must_reply(held);
+
 	ck_assert_int_eq(r.status, 200);
 	ck_assert(r.says_close);
 	reply_free(&r);
 	must_be_closed(held);
+	must_be_closed(silent);
+	must_be_closed(late);
+	ck_assert_int_ne(access(s->path, F_OK), 0);
+	ck_assert(!s->is_drained);
+	must_send(half, "lo");
+	must_reply_last(half, "hello");
 	close(held);
 	close(idle);
 	close(silent);
 	close(half);
 	close(late);
+	close(fresh);
 }
 
-START_TEST(draining_lets_requests_end_and_takes_no_connections)
+START_TEST(draining_answers_as_long_as_a_request_is_held)
 {
 	stage_serve(&st, (struct http_server_config){ 0 });
 	stage_play(&st, play_drain);
 	stage_run_until(&st, &st.is_drained);
 	ck_assert_uint_eq(counts()->open_count, 0);
-	ck_assert_uint_eq(counts()->requests, 5);
+	ck_assert_uint_eq(counts()->requests, 7);
 }
 END_TEST
 
@@ -1166,7 +1183,7 @@ int main(void)
 	tcase_add_test(tc, what_is_no_socket_is_left_alone_and_called_by_its_name);
 	tcase_add_test(tc, without_descriptors_for_itself_the_server_says_how_many_there_are);
 	tcase_add_test(tc, a_file_that_became_somebody_elses_is_not_removed);
-	tcase_add_test(tc, draining_lets_requests_end_and_takes_no_connections);
+	tcase_add_test(tc, draining_answers_as_long_as_a_request_is_held);
 	tcase_add_test(tc, draining_ends_at_its_deadline);
 	tcase_add_test(tc, draining_a_server_without_clients_ends_at_once);
 	tcase_add_test(tc, stopping_tells_the_owners_of_held_requests);

@@ -119,7 +119,7 @@ void api_answer(struct node_daemon *n, struct http_request *rq)
 		refuse(rq, PROBLEM_NOT_FOUND,
 			"there are /v1/status, /livez, /readyz, /metrics");
 	else if (http_request_method(rq) != HTTP_GET) {
-		http_request_allow(rq, "GET");
+		http_request_allow(rq, "GET, HEAD");
 		refuse(rq, PROBLEM_WRONG_METHOD, "GET /v1/status");
 	} else {
 		answer_status(n, rq);

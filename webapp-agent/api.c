@@ -114,7 +114,7 @@ static const struct route {
 
 static void refuse_method(struct agent *a, struct http_request *rq, const struct route *r)
 {
-	http_request_allow(rq, r->method == HTTP_POST ? "POST" : "GET");
+	http_request_allow(rq, r->method == HTTP_POST ? "POST" : "GET, HEAD");
 	desk_refuse(&a->desk, rq, PROBLEM_WRONG_METHOD, "%s", r->right);
 }
 

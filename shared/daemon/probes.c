@@ -53,7 +53,7 @@ bool probes_answer(struct http_request *rq, enum probes_state state, const char 
 	if (!is_livez && !is_readyz && !is_metrics)
 		return false;
 	if (http_request_method(rq) != HTTP_GET) {
-		http_request_allow(rq, "GET");
+		http_request_allow(rq, "GET, HEAD");
 		answer_problem(rq, PROBLEM_WRONG_METHOD, "GET");
 	} else if (is_metrics)
 		answer_metrics(rq, metrics);

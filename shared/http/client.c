@@ -414,7 +414,7 @@ static enum err format_head(const struct http_ask *ask, struct buf *head)
 	const struct http_target *target = ask->target;
 	enum err err = ERR_OK;
 
-	if (!http_target_path_is_fine(ask->path) ||
+	if (ask->method == HTTP_OTHER || !http_target_path_is_fine(ask->path) ||
 		strlen(target->base) + ask->path.len > PATH_MAX_BYTES)
 		return ERR_INPUT;
 	buf_text(head, methods[ask->method]);

@@ -444,7 +444,8 @@ void http_request_answer(struct http_request *rq, const struct http_answer *answ
 	c->is_deaf = false;
 	c->has_vanished = false;
 	if (buf_status(head) != ERR_OK ||
-		send_answer(c, buf_span(head), raw_body(answer)) != ERR_OK) {
+		send_answer(c, buf_span(head),
+			c->reader.is_head ? (struct span){ 0 } : raw_body(answer)) != ERR_OK) {
 		lose_answer(c);
 		return;
 	}
@@ -463,6 +464,8 @@ void http_request_answer_problem(struct http_request *rq, const struct problem *
 	struct http_header headers[2];
 	size_t count = 0;
 
+	if (problem->type == PROBLEM_WRONG_METHOD)
+		rq->room->counters.bad_method++;
 	buf_clear(body);
 	problem_format(problem, body);
 	if (problem->retry_after_ms > 0)

@@ -115,7 +115,7 @@ bool head_keeps_alive(const struct head *head)
 	return !head->says_close && (head->is_http_1_1 || head->says_keep_alive);
 }
 
-enum err head_method_parse(struct span text, enum http_method *out)
+enum http_method head_method_parse(struct span text)
 {
 	static const char *const names[] = {
 		[HTTP_GET] = "GET",
@@ -124,13 +124,10 @@ enum err head_method_parse(struct span text, enum http_method *out)
 		[HTTP_DELETE] = "DELETE",
 	};
 
-	for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-		if (!span_is(text, names[i]))
-			continue;
-		*out = (enum http_method)i;
-		return ERR_OK;
-	}
-	return ERR_INPUT;
+	for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+		if (span_is(text, names[i]))
+			return (enum http_method)i;
+	return HTTP_OTHER;
 }
 
 bool head_target_is_fine(struct span target)

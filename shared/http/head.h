@@ -46,7 +46,7 @@ WARN_UNUSED enum err head_judge(
 /* Whether the connection may carry another request after this one. */
 bool head_keeps_alive(const struct head *head);
 
-WARN_UNUSED enum err head_method_parse(struct span text, enum http_method *out);
+enum http_method head_method_parse(struct span text);
 
 /* A target as it was sent: a path, printable ASCII. */
 bool head_target_is_fine(struct span target);

@@ -181,8 +181,9 @@ static enum reader_result read_request_line(
 		return result;
 	r->target_bytes = target.len;
 	r->is_head = span_is(method, "HEAD");
-	if (head_method_parse(method, &r->method) != ERR_OK)
-		return bad(out, PROBLEM_WRONG_METHOD, NULL);
+	r->method = r->is_head ? HTTP_GET : head_method_parse(method);
+	if (r->method == HTTP_OTHER && !span_starts(target, "/"))
+		return bad(out, PROBLEM_WRONG_METHOD, NULL); /* OPTIONS * asks for no path */
 	return read_target(r, in, target, out);
 }
 

@@ -72,7 +72,7 @@ struct reader {
 		struct reader_part value;
 	} params[READER_MAX_PARAMS]; /* decoded */
 	size_t param_count;
-	bool is_head; /* refused; and its answer may have no body */
+	bool is_head; /* its answer has no body */
 };
 
 /* Counts and limits only; forgets what it knew. */

@@ -21,7 +21,8 @@
 struct http_server;
 struct http_request;
 
-enum http_method { HTTP_GET = 0, HTTP_POST, HTTP_PUT, HTTP_DELETE };
+/* HTTP_OTHER: one that no path takes. HEAD comes as HTTP_GET; its answer goes out without the body. */
+enum http_method { HTTP_GET = 0, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_OTHER };
 
 /* One whole request, its body included. Fires on the loop thread, from inside the server.
  *

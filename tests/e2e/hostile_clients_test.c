@@ -351,11 +351,23 @@ static const struct {
 		"payload-too-large" },
 	{ "GET /v1/status HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400,
 		"bad-request" },
-	{ "BREW /pot HTTP/1.1\r\nHost: x\r\n\r\n", 405, "wrong-method" },
+	{ "BREW * HTTP/1.1\r\nHost: x\r\n\r\n", 405, "wrong-method" },
 	{ "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "wrong-version" },
 	{ "GET /v1/status\r\n", 400, "bad-request" },
 	{ "\x16\x03\x01\x02\x01\x01\xfc\x03\x03", 400, "bad-request" },
 };
+
+static void expect_allow(
+	const char *socket_path, const char *method, const char *path, const char *allow)
+{
+	static struct answer answer;
+	char allowed[64];
+
+	ck_assert(http_ask(socket_path, method, path, NULL, "", 5000, &answer));
+	expect_problem(&answer, 405, "wrong-method");
+	ck_assert(answer_header(&answer, "Allow", allowed, sizeof allowed));
+	ck_assert_str_eq(allowed, allow);
+}
 
 static void expect_refused_once(const char *socket_path)
 {
@@ -374,30 +386,22 @@ static void expect_refused_once(const char *socket_path)
 		ck_assert_int_eq(recv(fd, allowed, 1, 0), 0);
 		(void)close(fd);
 	}
-	/* A method that is one, but not this path's. */
-	ck_assert(http_ask(socket_path, "DELETE", "/v1/status", NULL, NULL, 5000, &answer));
-	expect_problem(&answer, 405, "wrong-method");
-	ck_assert(answer_header(&answer, "Allow", allowed, sizeof allowed));
-	ck_assert_str_eq(allowed, "GET");
-	ck_assert(http_ask(socket_path, "POST", "/livez", NULL, "", 5000, &answer));
-	expect_problem(&answer, 405, "wrong-method");
-	ck_assert(answer_header(&answer, "Allow", allowed, sizeof allowed));
-	ck_assert_str_eq(allowed, "GET");
+	/* Methods that are not this path's, known or not. */
+	static const char *const methods[] = { "DELETE", "POST", "OPTIONS", "PATCH", "BREW" };
+
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+		expect_allow(socket_path, methods[i], "/v1/status", "GET, HEAD");
+		expect_allow(socket_path, methods[i], "/livez", "GET, HEAD");
+	}
 }
 
 START_TEST(every_error_is_one_problem_document_and_the_right_method_is_named)
 {
-	static struct answer answer;
-	char allowed[64];
-
 	must_passage_start(&passage);
 	expect_refused_once(passage.web_socket);
 	expect_refused_once(passage.app_socket);
-	ck_assert(http_ask(
-		passage.web_socket, "GET", "/v1/call/quote.price", NULL, NULL, 5000, &answer));
-	expect_problem(&answer, 405, "wrong-method");
-	ck_assert(answer_header(&answer, "Allow", allowed, sizeof allowed));
-	ck_assert_str_eq(allowed, "POST");
+	expect_allow(passage.web_socket, "GET", "/v1/call/quote.price", "POST");
+	expect_allow(passage.web_socket, "OPTIONS", "/v1/send/order.place", "POST");
 }
 END_TEST
 

@@ -314,7 +314,7 @@ static void play_refused(struct stage *s)
 	/* Told what was wrong, and still there: they count, but go before all others. */
 	for (int i = 0; i < 4; i++) {
 		refused[i] = must_connect(s->path);
-		must_send(refused[i], "BREW /pot HTTP/1.1\r\n" HOST "\r\n");
+		must_send(refused[i], "BREW * HTTP/1.1\r\n" HOST "\r\n");
 		must_get_problem(refused[i], 405, "wrong-method");
 	}
 	for (int i = 0; i < 4; i++) {

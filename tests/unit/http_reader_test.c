@@ -213,10 +213,10 @@ static const struct {
 	const char *request;
 	enum problem_type type;
 } bad[] = {
-	{ "HEAD / HTTP/1.1\r\n", PROBLEM_WRONG_METHOD },
-	{ "PATCH / HTTP/1.1\r\n", PROBLEM_WRONG_METHOD },
+	{ "HEAD * HTTP/1.1\r\n", PROBLEM_BAD_REQUEST },
+	{ "PATCH * HTTP/1.1\r\n", PROBLEM_WRONG_METHOD },
 	{ "OPTIONS * HTTP/1.1\r\n", PROBLEM_WRONG_METHOD },
-	{ "get / HTTP/1.1\r\n", PROBLEM_WRONG_METHOD },
+	{ "get * HTTP/1.1\r\n", PROBLEM_WRONG_METHOD },
 	{ "PRI * HTTP/2.0\r\n", PROBLEM_WRONG_VERSION },
 	{ "GET / HTTP/0.9\r\n", PROBLEM_WRONG_VERSION },
 	{ "GET / HTTP/3.1\r\n", PROBLEM_WRONG_VERSION },

@@ -332,7 +332,7 @@ static const struct {
 	int status;
 	const char *type;
 } bad[] = {
-	{ "PATCH / HTTP/1.1\r\n" HOST "\r\n", 405, "wrong-method" },
+	{ "PATCH * HTTP/1.1\r\n" HOST "\r\n", 405, "wrong-method" },
 	{ "OPTIONS * HTTP/1.1\r\n" HOST "\r\n", 405, "wrong-method" },
 	{ "GET / HTTP/1.1\r\n\r\n", 400, "bad-request" },
 	{ "GET /%zz HTTP/1.1\r\n" HOST "\r\n", 400, "bad-request" },
@@ -378,6 +378,21 @@ static void must_be_refused(int fd, int status, const char *type)
 	must_be_refused_with(fd, status, type, NULL);
 }
 
+/* All that comes until the end is a head. */
+static void must_get_head(
+	struct stage *s, const char *request, const char *begins, const char *has)
+{
+	int fd = must_connect(s->path);
+	char text[1024] = { 0 };
+
+	must_send(fd, request);
+	ck_assert_int_gt(recv(fd, text, sizeof(text) - 1, MSG_WAITALL), 0);
+	ck_assert_int_eq(strncmp(text, begins, strlen(begins)), 0);
+	ck_assert_ptr_nonnull(strstr(text, has));
+	ck_assert_str_eq(strstr(text, "\r\n\r\n"), "\r\n\r\n");
+	close(fd);
+}
+
 static void play_bad(struct stage *s)
 {
 	int fd;
@@ -395,15 +410,9 @@ static void play_bad(struct stage *s)
 		close(fd);
 	}
 	/* The answer to a HEAD has no body. */
-	char text[1024] = { 0 };
-
-	fd = must_connect(s->path);
-	must_send(fd, "HEAD / HTTP/1.1\r\n" HOST "\r\n");
-	ck_assert_int_gt(recv(fd, text, sizeof(text) - 1, MSG_WAITALL), 0);
-	ck_assert_int_eq(strncmp(text, "HTTP/1.1 405 ", 13), 0);
-	ck_assert_ptr_nonnull(strstr(text, "\r\nAllow: GET, POST, PUT, DELETE\r\n"));
-	ck_assert_str_eq(strstr(text, "\r\n\r\n"), "\r\n\r\n");
-	close(fd);
+	must_get_head(s, "HEAD * HTTP/1.1\r\n" HOST "\r\n", "HTTP/1.1 400 ", "");
+	must_get_head(s, "HEAD /x HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
+		"HTTP/1.1 200 ", "\r\nContent-Length: 6\r\n");
 	/* One that is cut off is told so, if it still listens. */
 	fd = must_connect(s->path);
 	must_send(fd, "GET / HTTP/1.1\r\n");
@@ -416,10 +425,10 @@ START_TEST(what_is_malformed_is_refused_by_name)
 {
 	stage_serve(&st, (struct http_server_config){ .max_body_bytes = 1000 });
 	stage_play(&st, play_bad);
-	ck_assert_uint_eq(counts()->requests, ARRAY_COUNT(bad));
-	ck_assert_uint_eq(counts()->bad_method, 2 * 2 + 1);
+	ck_assert_uint_eq(counts()->requests, ARRAY_COUNT(bad) + 1);
+	ck_assert_uint_eq(counts()->bad_method, 2 * 2);
 	ck_assert_uint_eq(counts()->body_too_large, 2 * 2);
-	ck_assert_uint_eq(counts()->bad_request, 2 * 14 + 1);
+	ck_assert_uint_eq(counts()->bad_request, 2 * 14 + 1 + 1);
 }
 END_TEST
 
@@ -443,6 +452,11 @@ static void play_other_method(struct stage *s)
 	ck_assert_ptr_nonnull(strstr(r.head, "\r\nAllow: PUT\r\n"));
 	ck_assert(!r.says_close);
 	reply_free(&r);
+	must_send(fd, "BREW /x HTTP/1.1\r\n" HOST "\r\n");
+	r = must_reply(fd);
+	ck_assert_int_eq(r.status, 405);
+	ck_assert_ptr_nonnull(strstr(r.head, "\r\nAllow: PUT\r\n"));
+	reply_free(&r);
 	close(fd);
 }
 
@@ -450,6 +464,7 @@ START_TEST(the_owner_says_which_method_is_right)
 {
 	stage_serve(&st, (struct http_server_config){ .on_request = on_request_other_method });
 	stage_play(&st, play_other_method);
+	ck_assert_uint_eq(counts()->bad_method, 2);
 }
 END_TEST
 

@@ -82,26 +82,35 @@ static char *ring_path(const char *folder, const char *host)
 	return asprintf(&path, "%s/%s.seal", folder, host) < 0 ? NULL : path;
 }
 
+static void free_paths(char **paths, size_t count)
+{
+	for (size_t i = 0; i < count && paths != NULL; i++)
+		free(paths[i]);
+	free(paths);
+}
+
 /* The rings of the crossings, then that of the inner vhost. */
-static enum err open_rings(
-	const struct node_config *config, struct site *site, struct report *report)
+static enum err open_rings(const struct node_config *config, const char *file,
+	struct site *site, struct report *report)
 {
 	size_t count = config->crossings.count;
+	struct site_ring *rings = calloc(count + 1, sizeof(*rings));
 	char **paths = calloc(count + 1, sizeof(*paths));
-	enum err err = paths == NULL ? ERR_NOMEM : ERR_OK;
+	enum err err = paths == NULL || rings == NULL ? ERR_NOMEM : ERR_OK;
 
 	for (size_t i = 0; i < count && err == ERR_OK; i++) {
 		paths[i] = ring_path(config->seal_keys, config->crossings.at[i]);
+		rings[i] = (struct site_ring){ .path = paths[i], .key = "seal.keys" };
 		if (paths[i] == NULL)
 			err = ERR_NOMEM;
 	}
 	if (err == ERR_OK) {
-		paths[count] = config->seal_inner;
-		err = site_open_rings(site, paths, count + 1, report);
+		rings[count] = (struct site_ring){ .path = config->seal_inner,
+			.key = "seal.inner" };
+		err = site_open_rings(site, rings, count + 1, file, report);
 	}
-	for (size_t i = 0; i < count && paths != NULL; i++)
-		free(paths[i]);
-	free(paths);
+	free_paths(paths, count);
+	free(rings);
 	return err;
 }
 
@@ -112,7 +121,7 @@ enum err node_open_more(
 	enum err err = site_open_inner(
 		site, &config->site, &config->inner_brokers, file, report);
 
-	return err == ERR_NOMEM ? err : open_rings(config, site, report);
+	return err == ERR_NOMEM ? err : open_rings(config, file, site, report);
 }
 
 const struct keyring *node_inner_ring(const struct site *site)

@@ -34,7 +34,7 @@ enum err agent_open_more(
 	const void *agent_config, const char *file, struct site *site, struct report *report)
 {
 	const struct agent_config *config = agent_config;
+	struct site_ring ring = { .path = config->seal_key, .key = "seal.key" };
 
-	(void)file;
-	return site_open_rings(site, &config->seal_key, 1, report);
+	return site_open_rings(site, &ring, 1, file, report);
 }

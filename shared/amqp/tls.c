@@ -66,13 +66,34 @@ static enum err read_end(struct tls_identity *id, X509 *certificate)
 }
 
 /* OpenSSL would ask at the terminal, and a daemon would wait there for ever. */
-static int no_passphrase(char *to, int room, int is_writing, void *arg)
+static int no_passphrase(char *to, int room, int is_writing, void *was_asked)
 {
 	(void)to;
 	(void)room;
 	(void)is_writing;
-	(void)arg;
+	if (was_asked != NULL)
+		*(bool *)was_asked = true;
 	return -1;
+}
+
+static enum err read_key(struct tls_identity *id, const char *path, struct tls_why *why)
+{
+	bool was_asked = false;
+
+	SSL_CTX_set_default_passwd_cb_userdata(id->ctx, &was_asked);
+	bool is_read = SSL_CTX_use_PrivateKey_file(id->ctx, path, SSL_FILETYPE_PEM) == 1;
+
+	SSL_CTX_set_default_passwd_cb_userdata(id->ctx, NULL);
+	if (was_asked)
+		return input_error(why, path,
+			"has a pass phrase, and a daemon has nobody to type it; write the key "
+			"without one");
+	if (!is_read)
+		return input_error(why, path,
+			"no private key in PEM form of this certificate can be read");
+	if (SSL_CTX_check_private_key(id->ctx) != 1)
+		return input_error(why, path, "is not the key of the certificate");
+	return ERR_OK;
 }
 
 static enum err identity_load(
@@ -83,20 +104,20 @@ static enum err identity_load(
 		return ERR_NOMEM;
 	SSL_CTX_set_min_proto_version(id->ctx, TLS1_3_VERSION);
 	SSL_CTX_set_verify(id->ctx, SSL_VERIFY_PEER, NULL);
-	SSL_CTX_set_default_passwd_cb(id->ctx, no_passphrase);
 	SSL_CTX_set_mode(id->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE);
 	/* A ticket would let a later handshake go without the certificate check of today. */
 	SSL_CTX_set_session_cache_mode(id->ctx, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_default_passwd_cb(id->ctx, no_passphrase);
 	if (SSL_CTX_load_verify_file(id->ctx, paths->ca) != 1)
 		return input_error(why, paths->ca, "no CA certificate in PEM form can be read");
 	if (SSL_CTX_use_certificate_chain_file(id->ctx, paths->certificate) != 1)
 		return input_error(
 			why, paths->certificate, "no certificate in PEM form can be read");
-	if (SSL_CTX_use_PrivateKey_file(id->ctx, paths->key, SSL_FILETYPE_PEM) != 1)
-		return input_error(why, paths->key,
-			"no private key in PEM form of this certificate can be read");
-	if (SSL_CTX_check_private_key(id->ctx) != 1)
-		return input_error(why, paths->key, "is not the key of the certificate");
+	if (X509_check_ca(SSL_CTX_get0_certificate(id->ctx)) == 1)
+		return input_error(why, paths->certificate,
+			"is the certificate of a CA; needed is the one that it signed for us");
+	if (read_key(id, paths->key, why) != ERR_OK)
+		return ERR_INPUT;
 	X509 *certificate = SSL_CTX_get0_certificate(id->ctx);
 
 	if (read_name(id, certificate) != ERR_OK)

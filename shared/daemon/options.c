@@ -683,9 +683,10 @@ const char *option_check_address(struct span value)
 		return wrong;
 	struct span host = { value.at, colon - 1 };
 
-	if (text_parse_u64(span_after(value, colon), &port) != ERR_OK || port == 0 ||
-		port > UINT16_MAX)
+	if (text_parse_u64(span_after(value, colon), &port) != ERR_OK)
 		return wrong;
+	if (port == 0 || port > UINT16_MAX)
+		return "the port is out of range; from 1 to 65535";
 	if (host.at[0] == '[') {
 		if (host.len < 4 || host.at[host.len - 1] != ']')
 			return wrong;

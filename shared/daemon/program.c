@@ -91,7 +91,7 @@ static enum err run(const struct program *p, struct setup *setup, int ready_fd)
 	err = p->run(setup, ready_fd);
 	/* Most have said more before; who had no word for it is known by this line at least. */
 	if (err != ERR_OK)
-		log_warn("event=failed err=\"%s\"", err_text(err));
+		log_error("event=failed err=\"%s\"", err_text(err));
 	/* The config was fine: whatever it was, another try may go better. */
 	return err == ERR_INPUT ? ERR_IO : err;
 }

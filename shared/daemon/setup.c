@@ -17,6 +17,17 @@ const char *setup_name(const struct setup *s)
 	return name;
 }
 
+/* Said only where something was read. */
+static void tell_more_may_follow(const char *file, struct report *report)
+{
+	const struct mistake *first = &report->mistakes[0];
+
+	if (report->count > 0 && (first->line > 0 || first->key[0] != '\0'))
+		report_add(report, file, 0, 0, (struct span){ 0 },
+			"what the values name has not been looked at: more may follow once "
+			"these are mended");
+}
+
 enum err setup_open(const struct setup_kind *kind, const char *file, struct report *report,
 	struct setup *out)
 {
@@ -29,6 +40,8 @@ enum err setup_open(const struct setup_kind *kind, const char *file, struct repo
 		return ERR_NOMEM;
 	enum err err = options_load(kind->options, file, report, out->config);
 
+	if (err == ERR_INPUT)
+		tell_more_may_follow(file, report);
 	if (err != ERR_OK)
 		return err;
 	const struct site_config *config = setup_site_config(out);

@@ -132,6 +132,14 @@ static void check_socket(
 			text_show(span_of(config->api_socket)).at);
 		return;
 	}
+	if (lstat(config->api_socket, &about) == 0 && !S_ISSOCK(about.st_mode)) {
+		mistake(report, file, "api.socket", config->api_socket,
+			S_ISDIR(about.st_mode)
+				? "is a folder; write the socket's own name behind it"
+				: "something else than a socket is there; move it away, or "
+				  "choose another path");
+		return;
+	}
 	snprintf(folder, sizeof(folder), "%s", config->api_socket);
 	char *slash = strrchr(folder, '/');
 
@@ -229,8 +237,40 @@ void site_close(struct site *s)
 	*s = (struct site){ 0 };
 }
 
-enum err site_open_rings(
-	struct site *s, char *const *paths, size_t count, struct report *report)
+/* The mistakes of a key file, at the line of the config that names it. */
+static void tell_ring(const struct report *found, const struct site_ring *ring,
+	const char *file, struct report *report)
+{
+	unsigned line = options_line(file, ring->key);
+
+	for (size_t i = 0; i < found->count; i++) {
+		const struct mistake *m = &found->mistakes[i];
+
+		if (m->line > 0)
+			report_add(report, file, line, 0, span_of(ring->key), "%s:%u: %s",
+				m->file, m->line, m->text);
+		else
+			report_add(report, file, line, 0, span_of(ring->key), "%s: %s", m->file,
+				m->text);
+	}
+	report->dropped += found->dropped;
+}
+
+static enum err read_ring(const struct site_ring *ring, const char *file, struct report *report,
+	struct keyring *out)
+{
+	struct report found;
+
+	report_init(&found);
+	enum err err = keyring_load(ring->path, &found, out);
+
+	tell_ring(&found, ring, file, report);
+	report_fini(&found);
+	return err;
+}
+
+enum err site_open_rings(struct site *s, const struct site_ring *rings, size_t count,
+	const char *file, struct report *report)
 {
 	enum err err = ERR_OK;
 
@@ -240,7 +280,7 @@ enum err site_open_rings(
 		return ERR_NOMEM;
 	s->ring_count = count;
 	for (size_t i = 0; i < count; i++) {
-		enum err one = keyring_load(paths[i], report, &s->rings[i]);
+		enum err one = read_ring(&rings[i], file, report, &s->rings[i]);
 
 		if (one == ERR_NOMEM)
 			return one;

@@ -141,13 +141,20 @@ WARN_UNUSED enum err site_open_inner(struct site *s, const struct site_config *c
 /* Wipes the keys, closes the rest. A zeroed site is fine. */
 void site_close(struct site *s);
 
+/* A key file, and the key of the config that led to it. */
+struct site_ring {
+	const char *path;
+	const char *key;
+};
+
 /* Reads key files into s->rings, which must be empty.
  *
- * Takes:   paths are borrowed for the call.
- * Returns: ERR_OK; ERR_INPUT with every mistake in the report, by its file; ERR_NOMEM.
+ * Takes:   everything is borrowed for the call; file is the config's name in the report.
+ * Returns: ERR_OK; ERR_INPUT with every mistake in the report, at the key of its file;
+ *          ERR_NOMEM.
  * Blocks:  on reading files. */
-WARN_UNUSED enum err site_open_rings(
-	struct site *s, char *const *paths, size_t count, struct report *report);
+WARN_UNUSED enum err site_open_rings(struct site *s, const struct site_ring *rings,
+	size_t count, const char *file, struct report *report);
 
 /* The kind of identity that a daemon must have: "web.<host>.g<N>" or "app.<node>.g<N>". Adds a
  * mistake to the report otherwise. */

@@ -275,7 +275,8 @@ enum err listener_start_unix(struct listener *l, struct loop *loop,
 	size_t len = strlen(how->path);
 
 	if (len == 0 || len > LISTENER_PATH_MAX_BYTES) {
-		log_error("socket=\"%s\" err=\"a socket's path has 1 to %d bytes, this one "
+		log_error("event=failed socket=\"%s\" err=\"a socket's path has 1 to %d bytes, "
+			  "this one "
 			  "%zu\"",
 			how->path, LISTENER_PATH_MAX_BYTES, len);
 		return ERR_INPUT;
@@ -296,7 +297,8 @@ enum err listener_start_unix(struct listener *l, struct loop *loop,
 	close_quietly(&folder_fd);
 	if (err == ERR_OK)
 		return ERR_OK;
-	log_error("socket=%s err=\"%s\"", how->path, err == ERR_BUSY ? why : explain(err).at);
+	log_error("event=failed socket=%s err=\"%s\"", how->path,
+		err == ERR_BUSY ? why : explain(err).at);
 	give_up(l);
 	return err;
 }
@@ -330,7 +332,7 @@ enum err listener_start_loopback(struct listener *l, struct loop *loop, uint16_t
 	if (err == ERR_OK)
 		return ERR_OK;
 fail:
-	log_error("listen=127.0.0.1:%u err=\"%s\"", port, explain(err).at);
+	log_error("event=failed listen=127.0.0.1:%u err=\"%s\"", port, explain(err).at);
 	give_up(l);
 	return err;
 }

@@ -33,6 +33,9 @@ static enum err parse_unix(struct span path, struct http_target *out, const char
 	if (path.len == 0 || path.at[0] != '/')
 		return no(why,
 			"the socket's path must be absolute: http+unix:///run/handlers.sock");
+	if (path.at[path.len - 1] == '/')
+		return no(why,
+			"the socket's path names a folder: http+unix:///run/handlers.sock");
 	if (path.len >= sizeof(out->place.socket_path))
 		return no(why, "the path of a Unix socket has at most 107 bytes");
 	if (memchr(path.at, '\0', path.len) != NULL)
@@ -51,6 +54,10 @@ static const char *const hosts[] = {
 	[HTTP_TARGET_LOCALHOST] = "localhost",
 };
 
+static const char not_here[] =
+	"handlers answer on this machine only: http+unix:///path, http://127.0.0.1:PORT, "
+	"http://[::1]:PORT or http://localhost:PORT";
+
 static enum err parse_tcp(struct span rest, struct http_target *out, const char **why)
 {
 	const char *slash = rest.len == 0 ? NULL : memchr(rest.at, '/', rest.len);
@@ -66,10 +73,10 @@ static enum err parse_tcp(struct span rest, struct http_target *out, const char 
 	while (i < ARRAY_COUNT(hosts) && !span_starts(authority, hosts[i]))
 		i++;
 	if (i == ARRAY_COUNT(hosts))
-		return no(why, "handlers answer on this machine only: "
-			       "http+unix:///path, http://127.0.0.1:PORT, http://[::1]:PORT or "
-			       "http://localhost:PORT");
+		return no(why, not_here);
 	port = span_after(authority, strlen(hosts[i]));
+	if (port.len > 0 && port.at[0] != ':')
+		return no(why, not_here);
 	if (port.len < 2 || port.at[0] != ':')
 		return no(why, "the port is missing: http://127.0.0.1:8080");
 	if (text_parse_u64(span_after(port, 1), &number) != ERR_OK || number == 0 ||

@@ -119,6 +119,8 @@ static const char *why_not(enum err err, const struct buf *text, int errno_value
 		return "others than its owner may read or write it; chmod 600 it";
 	if (err == ERR_INPUT)
 		return "is no regular file";
+	if (errno_value == ENOENT)
+		return "No such file; the key file of the crossing must be there";
 	return strerror(errno_value);
 }
 

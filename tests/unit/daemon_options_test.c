@@ -218,6 +218,11 @@ static const struct {
 		"c:2:18: border.brokers: item 2 of the list is empty\n"
 		"c:2:18: border.brokers: \"b\": not an address; write host:port, for example "
 		"127.0.0.1:5671 or [::1]:5671\n" },
+	{ LITERAL("host = a\nborder.brokers = a:65536, b:0\n"),
+		"c:2:18: border.brokers: \"a:65536\": the port is out of range; from 1 to "
+		"65535\n"
+		"c:2:18: border.brokers: \"b:0\": the port is out of range; from 1 to "
+		"65535\n" },
 	{ LITERAL(NEEDED "crossings = web1, web2, web1\n"),
 		"c:3:13: crossings: \"web1\" stands twice in the list\n" },
 	{ LITERAL(NEEDED "tls.ca = none.pem\n"),

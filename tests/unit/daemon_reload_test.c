@@ -36,10 +36,9 @@ static enum err open_more(
 	const void *setup_config, const char *name, struct site *site, struct report *report)
 {
 	const struct config *c = setup_config;
-	char *path = c->seal;
+	struct site_ring ring = { .path = c->seal, .key = "seal" };
 
-	(void)name;
-	return site_open_rings(site, &path, 1, report);
+	return site_open_rings(site, &ring, 1, name, report);
 }
 
 static const struct setup_kind kind = {

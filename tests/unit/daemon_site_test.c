@@ -285,6 +285,21 @@ START_TEST(a_socket_has_a_path_that_a_socket_can_have)
 }
 END_TEST
 
+START_TEST(a_socket_does_not_take_the_place_of_something_else)
+{
+	must_write_file(in_folder("a.sock"), 0600, "a plain file");
+	ck_assert_int_eq(open_site(needed, ""), ERR_INPUT);
+	ck_assert_msg(report.count == 1, "%s", shown.at);
+	expect_mistake(6, "api.socket", "something else than a socket is there");
+	forget_site();
+	ck_assert_int_eq(remove(in_folder("a.sock")), 0);
+	ck_assert_int_eq(mkdir(in_folder("a.sock"), 0700), 0);
+	ck_assert_int_eq(open_site(needed, ""), ERR_INPUT);
+	ck_assert_msg(report.count == 1, "%s", shown.at);
+	expect_mistake(6, "api.socket", "is a folder");
+}
+END_TEST
+
 /* An api.mode of 0 would be taken for the default, and let in who was to stay out. */
 START_TEST(a_socket_has_a_mode_that_lets_its_owner_in)
 {
@@ -368,27 +383,41 @@ START_TEST(a_broker_that_is_no_address)
 }
 END_TEST
 
+/* An Ed25519 key of nobody's, under the pass phrase "x". */
+static const char locked[] =
+	"-----BEGIN ENCRYPTED PRIVATE KEY-----\n"
+	"MIGaMFYGCSqGSIb3DQEFDTBJMCgGCSqGSIb3DQEFDDAbBAgua0v0H5IdrgIBATAM\n"
+	"BggqhkiG9w0CCQUAMB0GCWCGSAFlAwQBAgQQMQc9KQQhDvW8GWdXHONg7wRA6+cQ\n"
+	"dulIUtoMX2mQi8RMYCPCAqAFz5QYbnAgPWIv4Mzgsr9SKmSwCmtYhlwnY7wsGGFC\n"
+	"LrS1zRGa/6tZ5Va+Bg==\n"
+	"-----END ENCRYPTED PRIVATE KEY-----\n";
+
 static const struct {
 	unsigned line;
 	const char *key;
 	const char *ca;
 	const char *certificate;
 	const char *secret;
+	const char *why; /* NULL: whatever OpenSSL says */
 } identities[] = {
-	{ 2, "tls.ca", "contract.yaml", "web.web1.g1.pem", "web.web1.g1.key" },
-	{ 3, "tls.certificate", "ca.pem", "contract.yaml", "web.web1.g1.key" },
-	{ 3, "tls.certificate", "ca.pem", "web.old.g1.pem", "web.old.g1.key" },
-	{ 4, "tls.key", "ca.pem", "web.web1.g1.pem", "web.web1.g1.pem" },
-	{ 4, "tls.key", "ca.pem", "web.web1.g1.pem", "web.web2.g1.key" },
+	{ 2, "tls.ca", "contract.yaml", "web.web1.g1.pem", "web.web1.g1.key", NULL },
+	{ 3, "tls.certificate", "ca.pem", "contract.yaml", "web.web1.g1.key", NULL },
+	{ 3, "tls.certificate", "ca.pem", "web.old.g1.pem", "web.old.g1.key", "has expired" },
+	{ 4, "tls.key", "ca.pem", "web.web1.g1.pem", "web.web1.g1.pem", NULL },
+	{ 4, "tls.key", "ca.pem", "web.web1.g1.pem", "web.web2.g1.key", NULL },
+	{ 3, "tls.certificate", "ca.pem", "ca.pem", "web.web1.g1.key", "of a CA" },
+	{ 4, "tls.key", "ca.pem", "web.web1.g1.pem", "locked.key", "has a pass phrase" },
 };
 
 START_TEST(an_identity_that_is_none_names_the_file)
 {
 	char text[512];
-	const char *wrong = _i == 0  ? identities[_i].ca
-			    : _i < 3 ? identities[_i].certificate
-				     : identities[_i].secret;
+	unsigned line = identities[_i].line;
+	const char *wrong = line == 2   ? identities[_i].ca
+			    : line == 3 ? identities[_i].certificate
+					: identities[_i].secret;
 
+	must_write_file(in_folder("locked.key"), 0600, locked);
 	must_format(text, sizeof(text),
 		"border.brokers = 192.0.2.1:5671\ntls.ca = %s\ntls.certificate = %s\n"
 		"tls.key = %s\ncontract = contract.yaml\napi.socket = a.sock\n",
@@ -396,7 +425,9 @@ START_TEST(an_identity_that_is_none_names_the_file)
 	ck_assert_int_eq(chmod(in_folder("web.web1.g1.pem"), 0600), 0);
 	ck_assert_int_eq(open_site(text, ""), ERR_INPUT);
 	ck_assert_msg(report.count == 1, "%s", shown.at);
-	expect_mistake(identities[_i].line, identities[_i].key, wrong);
+	expect_mistake(line, identities[_i].key, wrong);
+	if (identities[_i].why != NULL)
+		expect_mistake(line, identities[_i].key, identities[_i].why);
 	ck_assert_ptr_null(site.identity);
 	/* Nothing more is said about an identity that is not there. */
 	site_expect_identity(&site, "web", "web1", &config.site, file, &report);
@@ -473,14 +504,16 @@ static char ring_paths[3][PATH_ROOM + 128];
 
 static enum err open_rings(void)
 {
-	char *paths[] = { ring_paths[0], ring_paths[1], ring_paths[2] };
+	struct site_ring rings[3];
 	enum err err;
 
 	for (int i = 0; i < 3; i++) {
 		must_format(
 			ring_paths[i], sizeof(ring_paths[i]), "%s/web%d.seal", folder, i + 1);
+		rings[i] = (struct site_ring){ .path = ring_paths[i], .key = "seal.keys" };
 	}
-	err = site_open_rings(&site, paths, 3, &report);
+	must_write_file(in_folder("t.conf"), 0600, "# here\nseal.keys = .\n");
+	err = site_open_rings(&site, rings, 3, in_folder("t.conf"), &report);
 	show_report();
 	return err;
 }
@@ -501,6 +534,9 @@ END_TEST
 
 START_TEST(every_mistake_in_every_key_file_is_told_and_no_key_is_shown)
 {
+	char expect[PATH_ROOM + 64];
+
+	must_format(expect, sizeof(expect), "%s:2: seal.keys: ", in_folder("t.conf"));
 	must_write_file(in_folder("web1.seal"), 0600, "sallyport-seal-key v2\n" KEY_A KEY_A);
 	must_write_file(in_folder("web2.seal"), 0640, HEAD KEY_A);
 	ck_assert_int_eq(open_rings(), ERR_INPUT);
@@ -508,6 +544,8 @@ START_TEST(every_mistake_in_every_key_file_is_told_and_no_key_is_shown)
 	ck_assert_ptr_nonnull(strstr(shown.at, "web1.seal:3:"));
 	ck_assert_ptr_nonnull(strstr(shown.at, "web2.seal: others than its owner"));
 	ck_assert_ptr_nonnull(strstr(shown.at, "web3.seal: No such file"));
+	for (const char *at = shown.at; *at != '\0'; at = strchr(at, '\n') + 1)
+		ck_assert_msg(strncmp(at, expect, strlen(expect)) == 0, "%s", at);
 	ck_assert_ptr_null(strstr(shown.at, "a1a2"));
 }
 END_TEST
@@ -527,6 +565,7 @@ int main(void)
 	tcase_add_test(tc, as_many_users_as_there_is_room_for);
 	tcase_add_test(tc, users_groups_and_levels_that_are_none);
 	tcase_add_test(tc, a_socket_has_a_path_that_a_socket_can_have);
+	tcase_add_test(tc, a_socket_does_not_take_the_place_of_something_else);
 	tcase_add_test(tc, a_socket_has_a_mode_that_lets_its_owner_in);
 	tcase_add_test(tc, a_ca_that_did_not_sign_our_certificate_is_worth_a_hint);
 	tcase_add_test(tc, every_mistake_is_told_at_once);

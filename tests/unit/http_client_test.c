@@ -34,7 +34,8 @@ START_TEST(a_target_is_a_unix_socket_or_this_machine)
 		"http://10.0.0.1:80", "http://[::2]:80", "http://user@localhost:80",
 		"http://127.0.0.1:80/a b", "http://127.0.0.1:80/?x", "http://127.0.0.1:80/#x",
 		"http+unix://run/h.sock", "http+unix://", "http+unix:/run/h.sock",
-		"unix:/run/h.sock", "http://0x7f000001:80" };
+		"http+unix:///", "http+unix:///run/", "unix:/run/h.sock",
+		"http://0x7f000001:80" };
 	struct http_target t;
 	const char *why;
 
@@ -52,6 +53,10 @@ START_TEST(a_target_is_a_unix_socket_or_this_machine)
 			"%s was taken", wrong[i]);
 		ck_assert_ptr_nonnull(why);
 	}
+	ck_assert_int_eq(
+		http_target_parse(span_of("http://localhost.evil.example:80"), &t, &why),
+		ERR_INPUT);
+	ck_assert_ptr_nonnull(strstr(why, "on this machine only"));
 	char long_path[200];
 
 	snprintf(long_path, sizeof(long_path), "http+unix:///%0107d", 1);

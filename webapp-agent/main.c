@@ -1,13 +1,17 @@
 /* main.c - webapp-agent: the command line. */
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "daemon/ask.h"
 #include "daemon/program.h"
 #include "webapp-agent/agent.h"
 
-enum { CALL_TIMEOUT_MS = 65000 }; /* above any deadline of a contract */
+enum {
+	CALL_TIMEOUT_MS = 65000, /* above any deadline of a contract */
+	OPERATION_MAX_BYTES = 64,
+};
 
 static bool read_deadline(const struct command_line *line, uint64_t *out_ms)
 {
@@ -22,6 +26,14 @@ static bool read_deadline(const struct command_line *line, uint64_t *out_ms)
 	return fine;
 }
 
+static bool is_operation(struct span name)
+{
+	for (size_t i = 0; i < name.len; i++)
+		if (strchr("abcdefghijklmnopqrstuvwxyz0123456789_.", name.at[i]) == NULL)
+			return false;
+	return name.len > 0 && name.len <= OPERATION_MAX_BYTES;
+}
+
 /* POST /v1/<verb>/<operation> with what the flags say. */
 static int ask_operation(const struct command_line *line, const char *socket, const char *verb)
 {
@@ -32,14 +44,14 @@ static int ask_operation(const struct command_line *line, const char *socket, co
 	uint64_t deadline_ms;
 	const char *key = command_value(line, "--key");
 
-	int len = snprintf(path, sizeof(path), "/v1/%s/%s", verb, line->operands[0]);
-
-	if (len < 0 || len >= (int)sizeof(path)) {
+	if (!is_operation(span_of(line->operands[0]))) {
 		fprintf(stderr,
-			"webapp-agent %s: an operation's name has at most 64 characters\n",
-			verb);
+			"webapp-agent %s: \"%s\" is no operation's name: 1 to 64 of a-z, 0-9, "
+			"\"_\" and \".\"\n",
+			verb, text_show(span_of(line->operands[0])).at);
 		return EXIT_CALLED_WRONGLY;
 	}
+	snprintf(path, sizeof(path), "/v1/%s/%s", verb, line->operands[0]);
 	if (!read_deadline(line, &deadline_ms))
 		return EXIT_CALLED_WRONGLY;
 	snprintf(deadline, sizeof(deadline), "%llu", (unsigned long long)deadline_ms);

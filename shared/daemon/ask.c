@@ -1,7 +1,9 @@
 #include "daemon/ask.h"
 
 #include <stdio.h>
+#include <string.h>
 
+#include "base/text.h"
 #include "http/client.h"
 
 struct asking {
@@ -33,20 +35,30 @@ static void on_answer(struct http_call *call)
 	http_client_stop(a->client, on_client_stopped, a);
 }
 
+/* The path as the shell knows it: a relative one begins at the working directory. */
+static enum err find_target(struct asking *a, const char *socket, struct http_target *out)
+{
+	size_t len = strlen(socket);
+
+	*out = (struct http_target){ .place = { .kind = HTTP_TARGET_UNIX } };
+	if (len == 0 || len >= sizeof(out->place.socket_path)) {
+		buf_format(a->out,
+			"socket %s: a socket's path has 1 to %zu bytes, this one %zu\n",
+			text_show(span_of(socket)).at, sizeof(out->place.socket_path) - 1, len);
+		return ERR_INPUT;
+	}
+	memcpy(out->place.socket_path, socket, len + 1);
+	snprintf(out->host, sizeof(out->host), "localhost");
+	return ERR_OK;
+}
+
 static enum err put_question(struct asking *a, const struct ask *ask)
 {
 	struct http_target target;
 	struct http_client_config config = { 0 };
-	char url[HTTP_TARGET_PATH_BYTES + 32];
-	const char *why = "the path is too long";
 
-	int len = snprintf(url, sizeof(url), "http+unix://%s", ask->socket);
-
-	if (len < 0 || len >= (int)sizeof(url) ||
-		http_target_parse(span_of(url), &target, &why) != ERR_OK) {
-		buf_format(a->out, "socket %s: %s\n", ask->socket, why);
+	if (find_target(a, ask->socket, &target) != ERR_OK)
 		return ERR_INPUT;
-	}
 	enum err err = http_client_start(&a->loop, &config, &a->client);
 
 	if (err != ERR_OK)

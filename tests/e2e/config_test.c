@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "e2e.h"
 #include "must.h"
@@ -97,6 +99,57 @@ START_TEST(all_mistakes_are_told_at_once)
 	expect_mistake("agent.conf:5");
 	expect_mistake("tls.key");
 	expect_mistake("api.socket");
+	expect_mistake("more may follow");
+}
+END_TEST
+
+START_TEST(what_run_would_refuse_check_refuses)
+{
+	ck_assert_int_eq(mkdir(passage.app_socket, 0700), 0);
+	run("app-node", "check", passage.node.config);
+	expect_mistake("api.socket");
+	expect_mistake("is a folder");
+	ck_assert_int_eq(rmdir(passage.app_socket), 0);
+	run("app-node", "check", passage.node.config);
+	ck_assert_int_eq(result.exit_code, 0);
+}
+END_TEST
+
+static void run_with(const char *command, const char *operand, const char *socket)
+{
+	char path[256];
+
+	must_format(path, sizeof path, "%s/webapp-agent", test_bin_folder());
+	const char *argv[] = { path, command, "--socket", socket, operand, NULL };
+
+	must_run(argv, 10000, &result);
+}
+
+START_TEST(a_socket_on_the_command_line_may_be_relative)
+{
+	must_daemon_start(&passage.agent);
+	ck_assert_int_eq(chdir(passage.folder), 0);
+	run_with("status", NULL, "web.sock");
+	ck_assert_msg(result.exit_code == 0, "%s", result.err);
+	run_with("status", NULL, "./web.sock");
+	ck_assert_msg(result.exit_code == 0, "%s", result.err);
+	char long_path[200] = { 0 };
+
+	memset(long_path, 's', sizeof long_path - 1);
+	run_with("status", NULL, long_path);
+	expect_mistake("1 to 107 bytes, this one 199");
+	must_daemon_stop(&passage.agent);
+}
+END_TEST
+
+START_TEST(an_operations_name_is_told_when_it_is_none)
+{
+	static const char *const none[] = { "quo te/x", "Quote", "", "../status" };
+
+	for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+		run_with("call", none[i], "/no/such.sock");
+		expect_mistake("is no operation's name: 1 to 64 of a-z");
+	}
 }
 END_TEST
 
@@ -176,8 +229,10 @@ START_TEST(there_is_no_crossing_without_its_sealing_key)
 	expect_mistake("seal.key");
 	expect_mistake("agent.conf:2");
 	run("app-node", "check", passage.node.config);
-	must_format(path, sizeof path, "%s/%s.seal", passage.folder, passage.host.at);
+	must_format(path, sizeof path, "seal.keys: %s/%s.seal: No such file", passage.folder,
+		passage.host.at);
 	expect_mistake(path);
+	expect_mistake("node.conf:");
 	/* Nor is there a mode without. */
 	char *good = must_read_file(passage.agent.config, NULL);
 
@@ -306,6 +361,9 @@ TCase *config_case(void)
 	tcase_add_test(t, a_good_configuration_passes);
 	tcase_add_test(t, each_mistake_is_told_with_file_line_key_and_what_would_be_right);
 	tcase_add_test(t, all_mistakes_are_told_at_once);
+	tcase_add_test(t, what_run_would_refuse_check_refuses);
+	tcase_add_test(t, a_socket_on_the_command_line_may_be_relative);
+	tcase_add_test(t, an_operations_name_is_told_when_it_is_none);
 	tcase_add_test(t, a_mistake_in_the_contract_is_told_with_its_place);
 	tcase_add_test(t, a_certificate_of_another_host_is_a_mistake);
 	tcase_add_test(t, a_key_that_others_can_read_is_a_mistake);

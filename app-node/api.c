@@ -1,5 +1,6 @@
 #include "app-node/api.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -107,13 +108,34 @@ static enum probes_state probes_state(const struct node_daemon *n)
 	return node_is_ready(n) ? PROBES_READY : PROBES_NOT_READY;
 }
 
+struct sentence {
+	char at[AMQP_TEXT_MAX_BYTES + CROSSING_HOST_MAX_BYTES + 64];
+};
+
+static struct sentence why_not_ready(const struct node_daemon *n)
+{
+	struct sentence text = {
+		.at = "no link to some crossing, or to the inner vhost: see /v1/status"
+	};
+
+	list_each (each, &n->crossings.all) {
+		const struct crossing *x = container_of(each, struct crossing, node);
+		const struct shift *s = x->relief.serving;
+		const char *why = s == NULL ? NULL : link_blocked_why(&s->link);
+
+		if (why != NULL)
+			snprintf(text.at, sizeof(text.at),
+				"the border of %s takes no messages at present (%s)", x->host,
+				why);
+	}
+	return text;
+}
+
 void api_answer(struct node_daemon *n, struct http_request *rq)
 {
 	if (n->metrics_are_old && span_is(http_request_path(rq), "/metrics"))
 		api_register_metrics(n);
-	if (probes_answer(rq, probes_state(n),
-		    "no link to some crossing, or to the inner vhost: see /v1/status",
-		    &n->metrics))
+	if (probes_answer(rq, probes_state(n), why_not_ready(n).at, &n->metrics))
 		return;
 	if (!span_is(http_request_path(rq), "/v1/status"))
 		refuse(rq, PROBLEM_NOT_FOUND,

@@ -79,8 +79,15 @@ static void on_border_change(void *arg)
 	log_info("event=border-%s", is_ready ? "ready" : "away");
 	if (is_ready)
 		life_tell_ready(&a->life);
-	else if (border_is_blocked(&a->border))
+	else if (border_blocked_why(&a->border) != NULL)
 		desk_blocked(&a->desk);
+}
+
+static void on_border_refused(void *arg)
+{
+	struct agent *a = arg;
+
+	desk_refused(&a->desk);
 }
 
 /* ---- SIGHUP ---- */
@@ -174,6 +181,7 @@ static enum err start_border(struct agent *a)
 	static const struct border_events events = {
 		.on_reply = on_reply,
 		.on_change = on_border_change,
+		.on_refused = on_border_refused,
 		.on_relief = on_relief,
 		.on_stopped = on_border_stopped,
 	};

@@ -1,5 +1,6 @@
 #include "webapp-agent/api.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -147,11 +148,28 @@ static const struct route *find_route(struct http_request *rq)
 	return NULL;
 }
 
+struct sentence {
+	char at[AMQP_TEXT_MAX_BYTES + 64];
+};
+
+static struct sentence why_not_ready(const struct agent *a)
+{
+	const char *why = border_blocked_why(&a->border);
+	struct sentence text;
+
+	if (why == NULL)
+		snprintf(text.at, sizeof(text.at), "no link to the border");
+	else
+		snprintf(text.at, sizeof(text.at),
+			"the border takes no messages at present (%s)", why);
+	return text;
+}
+
 void api_answer(struct agent *a, struct http_request *rq)
 {
 	const struct route *r = find_route(rq);
 
-	if (probes_answer(rq, probes_state(a), "no link to the border", &a->metrics))
+	if (probes_answer(rq, probes_state(a), why_not_ready(a).at, &a->metrics))
 		return;
 	if (r == NULL)
 		desk_refuse(&a->desk, rq, PROBLEM_NOT_FOUND,

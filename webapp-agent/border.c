@@ -142,6 +142,16 @@ static void on_stopped(void *arg)
 	b->events.on_stopped(b->arg);
 }
 
+/* A link that retires carries no call any more that has just gone out. */
+static void on_refused(void *arg)
+{
+	struct border_shift *s = arg;
+	struct border *b = s->border;
+
+	if (b->relief.serving == &s->shift)
+		b->events.on_refused(b->arg);
+}
+
 static enum err init_lanes(struct border_shift *s)
 {
 	struct border *b = s->border;
@@ -173,6 +183,8 @@ static enum err init_lanes(struct border_shift *s)
 		err = consumer_init(&s->reply, b->loop, &reply, on_reply, s);
 	if (err != ERR_OK)
 		return err;
+	s->call.on_refused = on_refused;
+	s->call.on_refused_arg = s;
 	connection_add(&s->shift.link.publish, &s->call.channel);
 	connection_add(&s->shift.link.publish, &s->send.channel);
 	connection_add(&s->shift.link.consume, &s->reply.channel);
@@ -314,10 +326,14 @@ static enum err put(struct border *b, struct publisher *p, struct sender *sender
 	return err;
 }
 
-bool border_is_blocked(const struct border *b)
+const char *border_blocked_why(const struct border *b)
 {
-	return b->relief.serving != NULL &&
-	       b->relief.serving->link.publish.state == CONNECTION_BLOCKED;
+	return b->relief.serving == NULL ? NULL : link_blocked_why(&b->relief.serving->link);
+}
+
+const char *border_refused_why(const struct border *b)
+{
+	return serving(b)->call.channel.fault.text;
 }
 
 enum err border_call(struct border *b, struct message *m)
@@ -334,7 +350,7 @@ enum err border_send(struct border *b, struct message *m, struct publish *req)
 {
 	struct border_shift *s = b->relief.serving == NULL ? NULL : serving(b);
 
-	if (s == NULL || !publisher_is_ready(&s->send) || border_is_blocked(b))
+	if (s == NULL || !publisher_is_ready(&s->send) || border_blocked_why(b) != NULL)
 		return ERR_LINK;
 	return put(b, &s->send, &s->send_sender, m, req);
 }

@@ -25,7 +25,8 @@ typedef void (*border_fn)(void *arg);
 struct border_events {
 	border_reply_fn on_reply; /* reply is borrowed for the call */
 	border_fn on_change; /* border_is_ready() has changed; may not stop the border inside */
-	border_fn on_relief; /* border->relief has moved; likewise */
+	border_fn on_refused; /* the broker does not take our calls: border_refused_why() */
+	border_fn on_relief;  /* border->relief has moved; likewise */
 	border_fn on_stopped; /* once after border_stop(), last */
 };
 
@@ -121,8 +122,12 @@ static inline bool border_is_ready(const struct border *b)
 	return relief_is_ready(&b->relief);
 }
 
-/* The broker is in an alarm, and has told so. */
-bool border_is_blocked(const struct border *b);
+/* The broker is in an alarm, and has told so: its reason; NULL when it is not. Borrowed until
+ * the next on_change. */
+const char *border_blocked_why(const struct border *b);
+
+/* What the broker said when it refused a call last. Only inside on_refused. */
+const char *border_refused_why(const struct border *b);
 
 /* Seals and sends a call's request; its answer comes through on_reply, or not at all. Stamps m.
  * Returns: ERR_OK, ERR_LINK (not ready), ERR_FULL (the network does not keep up), ERR_NOMEM. */

@@ -193,11 +193,16 @@ static struct message make_message(
 
 static void tell_border_away(struct desk *d, struct errand *e, enum err err)
 {
+	const char *why = border_blocked_why(d->border);
+
 	if (err == ERR_FULL)
 		end_errand(d, e, ERRAND_DROPS, PROBLEM_OVERLOADED,
 			"the border takes messages more slowly than they come");
 	else if (err == ERR_NOMEM)
 		end_errand(d, e, ERRAND_DROPS, PROBLEM_OVERLOADED, "out of memory");
+	else if (why != NULL)
+		end_errand(d, e, ERRAND_DROPS, PROBLEM_BORDER_UNAVAILABLE,
+			"the border takes no messages at present (%s); nothing was sent", why);
 	else
 		end_errand(d, e, ERRAND_DROPS, PROBLEM_BORDER_UNAVAILABLE,
 			"no connection to the border; nothing was sent");
@@ -306,12 +311,16 @@ void desk_reply(struct desk *d, const struct message *reply)
 	errand_done(e, &outcome);
 }
 
-void desk_blocked(struct desk *d)
+/* Ends the calls that went out just now; `what` the border does, and why as it said. */
+static void end_recent(struct desk *d, const char *what, const char *why)
 {
+	char detail[DETAIL_BYTES];
+
+	snprintf(detail, sizeof(detail),
+		"the border %s (%s); whether the operation ran is unknown", what, why);
 	struct problem problem = {
 		.type = PROBLEM_BORDER_UNAVAILABLE,
-		.detail = span_of("the border takes no messages at present; whether the "
-				  "operation ran is unknown"),
+		.detail = span_of(detail),
 		.retry_after_ms = RETRY_SOON_MS,
 	};
 	uint64_t now_us = clock_mono_us();
@@ -320,8 +329,18 @@ void desk_blocked(struct desk *d)
 
 	d->counters.problems[problem.type] += count;
 	if (count > 0)
-		log_info("event=failed reason=%s calls=%u why=blocked",
-			problem_name(problem.type), count);
+		log_info("event=failed reason=%s calls=%u why=\"the border %s\"",
+			problem_name(problem.type), count, what);
+}
+
+void desk_blocked(struct desk *d)
+{
+	end_recent(d, "takes no messages at present", border_blocked_why(d->border));
+}
+
+void desk_refused(struct desk *d)
+{
+	end_recent(d, "refuses calls", border_refused_why(d->border));
 }
 
 /* ---- sends ---- */

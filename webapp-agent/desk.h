@@ -65,6 +65,10 @@ void desk_reply(struct desk *d, const struct message *reply);
  * be answered yet. */
 void desk_blocked(struct desk *d);
 
+/* The border has closed the lane of calls over one that it does not take. Those that went out
+ * just before end now, for it says not which it was; older ones are with a node, as above. */
+void desk_refused(struct desk *d);
+
 /* Refuses new work from now on; what waits may still end well. */
 void desk_close(struct desk *d);
 

@@ -60,6 +60,13 @@ void link_start(struct link *k);
 /* Fires: on_stopped once both connections are down, later; k may be freed inside. */
 void link_stop(struct link *k, link_fn on_stopped);
 
+/* Why the broker reads nothing from us at present, as it has told; NULL when it does. Borrowed
+ * until the connection moves on. */
+static inline const char *link_blocked_why(const struct link *k)
+{
+	return k->publish.state == CONNECTION_BLOCKED ? k->publish.fault.text : NULL;
+}
+
 /* Both connections serve and all their channels are ready. */
 static inline bool link_is_ready(const struct link *k)
 {

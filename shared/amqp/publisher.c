@@ -5,7 +5,11 @@
 #include "base/bug.h"
 #include "base/log.h"
 
-enum { LOOK_AFTER_MS = 1000 };
+enum {
+	LOOK_AFTER_MS = 1000,
+	CODE_ACCESS_REFUSED = 403, /* AMQP 0-9-1, reply codes */
+	CODE_NOT_FOUND = 404,
+};
 
 static bool has_confirms(const struct publisher *p)
 {
@@ -136,10 +140,13 @@ static void on_lost(struct channel *ch, enum err err)
 {
 	struct publisher *p = container_of(ch, struct publisher, channel);
 
-	(void)err; /* whatever it was: the fate of the unconfirmed is unknown */
+	/* Whatever it was: the fate of the unconfirmed is unknown. */
 	timer_cancel(&p->oldest);
 	while (p->first_tag < p->next_tag)
 		settle(p, p->first_tag, ERR_LINK);
+	if (err == ERR_REFUSED && p->on_refused != NULL &&
+		(ch->fault.code == CODE_ACCESS_REFUSED || ch->fault.code == CODE_NOT_FOUND))
+		p->on_refused(p->on_refused_arg);
 }
 
 static void on_oldest_due(struct timer *timer)

@@ -57,6 +57,10 @@ struct publisher {
 	void (*on_room)(
 		void *arg); /* NULL, or: the window has room again, or the channel is ready */
 	void *on_room_arg;
+	/* NULL, or: the broker has closed the channel over a publish that it does not take (no
+	 * permission, no exchange). Nothing may be published here inside. */
+	void (*on_refused)(void *arg);
+	void *on_refused_arg;
 };
 
 /* Takes:   config's texts are borrowed until publisher_fini().

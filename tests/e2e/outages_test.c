@@ -349,6 +349,20 @@ START_TEST(a_channel_that_the_broker_closes_is_named_and_comes_back)
 }
 END_TEST
 
+START_TEST(calls_that_the_border_refuses_end_at_once_by_name)
+{
+	must_passage_start(&passage);
+	expect_crossing(&passage);
+	must_broker_delete_exchange(&e2e_broker, passage.host.at, "x.forapp");
+	must_call(passage.web_socket, "quote.price", "{}", &answer);
+	expect_problem(&answer, 503, "border-unavailable");
+	expect_body_has(&answer, "refuses calls (NOT_FOUND");
+	ck_assert_uint_lt(answer.took_us, 2000 * 1000); /* its deadline: 5 s */
+	must_broker_restore(&e2e_broker);
+	must_passage_recover(&passage, 2 * RECOVER_MS);
+}
+END_TEST
+
 TCase *outages_case(void)
 {
 	TCase *t = e2e_case("outages", 120 + 30 * (double)e2e_kills);
@@ -359,6 +373,7 @@ TCase *outages_case(void)
 	tcase_add_test(t, connections_that_the_broker_closes_come_back_and_say_why_they_went);
 	tcase_add_test(t, a_lane_that_is_deleted_is_taken_up_again_when_it_is_back);
 	tcase_add_test(t, a_channel_that_the_broker_closes_is_named_and_comes_back);
+	tcase_add_test(t, calls_that_the_border_refuses_end_at_once_by_name);
 	tcase_add_test(
 		t, without_a_broker_everything_is_503_at_once_and_works_again_within_2_s);
 	tcase_add_test(t, a_daemon_started_before_its_broker_is_up_finds_it_later);

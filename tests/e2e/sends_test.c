@@ -156,6 +156,9 @@ START_TEST(a_blocked_border_is_named_and_nothing_accepted_is_lost)
 	}
 	expect_problem(&answer, 503, "border-unavailable");
 	must_status_become(passage.web_socket, "\"state\":\"blocked\"", 2000);
+	must_get(passage.web_socket, "/readyz", &answer);
+	expect_problem(&answer, 503, "not-ready");
+	expect_body_has(&answer, "takes no messages at present (low on");
 	must_broker_unblock(&e2e_broker);
 	must_passage_recover(&passage, RECOVER_MS);
 	must_send(passage.web_socket, "note.leave", "{\"note\":2}", &answer);
@@ -178,8 +181,11 @@ START_TEST(calls_are_told_at_once_that_the_border_is_blocked)
 			clock_mono_us() - begun_us, 2000 * 1000); /* its deadline: 5 s */
 	} while (answer.status == 200);
 	expect_problem(&answer, 503, "border-unavailable");
+	expect_body_has(&answer, "takes no messages at present (low on");
 	must_call(passage.web_socket, "quote.price", "{}", &answer);
 	expect_problem(&answer, 503, "border-unavailable");
+	expect_body_has(&answer, "takes no messages at present (low on");
+	expect_body_has(&answer, "nothing was sent");
 	must_broker_unblock(&e2e_broker);
 	must_passage_recover(&passage, RECOVER_MS);
 }

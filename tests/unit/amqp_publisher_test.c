@@ -42,6 +42,11 @@ static void on_room(void *arg)
 	rooms++;
 }
 
+static void on_refused(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
 static struct publisher_config config(unsigned window)
 {
 	return (struct publisher_config){
@@ -419,11 +424,16 @@ END_TEST
 
 START_TEST(what_is_in_flight_when_the_broker_closes_the_channel_is_done_once_with_unknown_fate)
 {
+	unsigned refused = 0;
+
+	pub.on_refused = on_refused;
+	pub.on_refused_arg = &refused;
 	must_be_ready();
 	must_put(0, 5);
 	must_confirm(WIRE_ACK, 2, false);
 	wire_put_channel_close(&rig.wire, 1, 404, "NOT_FOUND - no exchange");
 	must_say(&rig);
+	ck_assert_uint_eq(refused, 1);
 	for (unsigned i = 0; i < 5; i++)
 		expect_done(i, i == 1 ? ERR_OK : ERR_LINK);
 	ck_assert_uint_eq(pub.counters.unknown, 4);
@@ -499,11 +509,16 @@ static void publish_into_the_void(unsigned i, enum err status)
 
 START_TEST(publishing_from_within_on_done_of_a_loss_is_refused)
 {
+	unsigned refused = 0;
+
+	pub.on_refused = on_refused;
+	pub.on_refused_arg = &refused;
 	must_be_ready();
 	must_put(0, 4);
 	within_done = publish_into_the_void;
 	wire_put_channel_close(&rig.wire, 1, 406, "PRECONDITION_FAILED");
 	must_say(&rig);
+	ck_assert_uint_eq(refused, 0); /* one of them was wrong, the others are fine */
 	for (unsigned i = 0; i < 4; i++) {
 		expect_done(i, ERR_LINK);
 		expect_done(i + 2 * WINDOW, NOT_DONE);

@@ -59,6 +59,7 @@ check 'a handler elsewhere is exit 2' exits 2 dev up --handlers http://192.0.2.1
 check 'a spare with the name of a host is exit 2' exits 2 dev up --spare web1
 check 'status of no site is exit 1' exits 1 dev status
 check 'down of no site is fine' dev down
+check 'and said' says "no site in $dir" dev down
 long=$work/$(printf 'x%.0s' {1..90})
 check 'a folder too deep for sockets is told before anything starts' says 'choose a shorter --dir' \
 	"$repo/scripts/dev" up --dir "$long"
@@ -158,8 +159,15 @@ check 'calls are answered again' wait_until 3 is_answered
 check 'the agent is killed' dev kill agent
 check 'and starts' dev start agent
 check 'and is of use' wait_until 3 is_answered
+echo 'log.level = debug' >"$dir/web1/local.conf"
+check 'a line of local.conf' dev restart agent
+check 'counts at the next start' grep -qx 'log.level = debug' "$dir/web1/daemon.conf"
+rm "$dir/web1/local.conf"
 check 'the broker is killed' dev kill broker
 check 'a call is a named error at once' says border-unavailable call "$TWO_ANCHORS"
+check 'status says who is not ready, and why' says '(not ready: no link to the border)' dev status
+check 'in JSON too' says '"why":"no link to the border"' dev status --json
+check 'and that is a no' exits 1 dev status
 check 'the exit status of rabbitmqctl is passed on' exits 69 dev broker ctl status
 check 'an agent that finds no border says so' says 'the border is away' dev restart agent
 check 'which is a no' exits 1 dev start agent

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "daemon/probes.h"
 
 enum { STATUS_MAX_BYTES = 4 * 1024 * 1024 };
@@ -86,6 +87,7 @@ static void answer_status(struct node_daemon *n, struct http_request *rq)
 		write_crossing(container_of(x, struct crossing, node), &w);
 	json_write_array_end(&w);
 	orders_write_status(&n->orders, &w);
+	json_write_u64_member(&w, "log_lines_lost", *log_lost());
 	reload_write_status(&n->reload, &w);
 	write_jobs(&n->jobs, &w);
 	json_write_key(&w, "refused");
@@ -237,5 +239,6 @@ void api_register_metrics(struct node_daemon *n)
 		register_crossing(m, container_of(x, struct crossing, node));
 	orders_register(m, &n->orders);
 	reload_register(m, &n->reload);
+	probes_register_log(m);
 	probes_register_server(m, http_server_counters(n->server));
 }

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "daemon/probes.h"
 
 enum { STATUS_MAX_BYTES = 1024 * 1024 };
@@ -90,6 +91,7 @@ static void get_status(struct agent *a, struct http_request *rq, struct span res
 	json_write_text_member(&w, "site", a->site->contract.site);
 	json_write_text_member(&w, "contract", a->site->contract_digest);
 	relief_write_status(&a->border.relief, "border", &w);
+	json_write_u64_member(&w, "log_lines_lost", *log_lost());
 	reload_write_status(&a->reload, &w);
 	probes_write_seal(&w, &a->border.envelope);
 	write_refused(&a->border, &w);
@@ -262,5 +264,6 @@ void api_register_metrics(struct agent *a)
 			"Requests answered with a problem by the agent itself.", labels,
 			&d->counters.problems[i]);
 	}
+	probes_register_log(m);
 	probes_register_server(m, http_server_counters(a->server));
 }

@@ -3,11 +3,14 @@
  * Every line begins with t= (UTC, RFC 3339, microseconds), level= and part= (the daemon). Keys
  * mean the same everywhere: msg= op= host= link= err= reason= client=. No bodies, no secrets.
  * Foreign text goes through text_show() into quotes. One write(2) per line; errno is kept.
+ * A line never waits: one that standard error does not take is lost and counted, and the next
+ * that it takes is told behind event=log-lines-lost count=.
  * Layer: base. Uses: libc. Thread: any. */
 #ifndef SALLYPORT_BASE_LOG_H
 #define SALLYPORT_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/macro.h"
@@ -17,6 +20,17 @@ enum log_level { LOG_ERROR = 0, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Until the first call: info and above, part "sallyport". `part` is borrowed for good. */
 void log_open(const char *part, enum log_level most);
+
+/* Standard error stays what it is from now on: how it is written to without waiting is found out
+ * once, and costs a line no system call of its own. A pipe or a terminal is opened once more, for us
+ * alone: O_NONBLOCK on the one we were given would be everybody's who has it. Where that may not
+ * be, and before, poll(2) is asked each time, and another writer of the same pipe could come
+ * between. */
+void log_settle(void);
+void log_unsettle(void);
+
+/* Lines that standard error did not take, whole or in part; static storage, counts on. */
+const uint64_t *log_lost(void);
 
 /* From now on: `most` and above. */
 void log_limit(enum log_level most);

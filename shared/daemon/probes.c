@@ -1,6 +1,7 @@
 #include "daemon/probes.h"
 
 #include "base/buf.h"
+#include "base/log.h"
 
 enum { METRICS_MAX_BYTES = 8 * 1024 * 1024 };
 
@@ -66,6 +67,12 @@ bool probes_answer(struct http_request *rq, enum probes_state state, const char 
 	else
 		answer_problem(rq, PROBLEM_NOT_READY, why);
 	return true;
+}
+
+void probes_register_log(struct metrics *m)
+{
+	metrics_counter(m, "sallyport_log_lines_lost_total",
+		"Log lines that standard error did not take.", NULL, log_lost());
 }
 
 void probes_register_server(struct metrics *m, const struct http_server_counters *c)

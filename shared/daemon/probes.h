@@ -22,6 +22,8 @@ bool probes_answer(struct http_request *rq, enum probes_state state, const char 
 	const struct metrics *metrics);
 
 /* Registers the server's counters. */
+void probes_register_log(struct metrics *m);
+
 void probes_register_server(struct metrics *m, const struct http_server_counters *c);
 
 /* Registers what a link's connections count. */

@@ -88,6 +88,7 @@ static enum err run(const struct program *p, struct setup *setup, int ready_fd)
 
 	if (err != ERR_OK)
 		return err;
+	log_settle();
 	err = p->run(setup, ready_fd);
 	/* Most have said more before; who had no word for it is known by this line at least. */
 	if (err != ERR_OK)

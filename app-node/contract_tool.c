@@ -64,7 +64,7 @@ static enum err read_whole(const char *path, struct buf *out)
 
 	if (err != ERR_OK)
 		fprintf(stderr, "%s: cannot be read: %s\n", path,
-			err == ERR_FULL ? "too large" : strerrordesc_np(errno));
+			err == ERR_FULL ? "too large" : file_why(err));
 	return err;
 }
 

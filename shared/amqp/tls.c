@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/bug.h"
+#include "base/file.h"
 
 struct tls_identity {
 	SSL_CTX *ctx;
@@ -99,6 +100,11 @@ static enum err read_key(struct tls_identity *id, const char *path, struct tls_w
 static enum err identity_load(
 	struct tls_identity *id, const struct tls_paths *paths, struct tls_why *why)
 {
+	const char *const files[] = { paths->ca, paths->certificate, paths->key };
+
+	for (size_t i = 0; i < ARRAY_COUNT(files); i++)
+		if (file_check(files[i]) == ERR_INPUT)
+			return input_error(why, files[i], file_why(ERR_INPUT));
 	id->ctx = SSL_CTX_new(TLS_client_method());
 	if (id->ctx == NULL)
 		return ERR_NOMEM;

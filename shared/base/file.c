@@ -34,27 +34,36 @@ static enum err read_all(int fd, struct buf *out)
 	return err;
 }
 
+enum whose { ANYBODYS = 0, SECRET };
+
 /* Of the descriptor, not of the path: what is judged is what will be read. */
-static enum err check_is_secret(int fd)
+static enum err check(int fd, enum whose whose)
 {
 	struct stat about;
 
 	if (fstat(fd, &about) != 0)
 		return err_from_errno(errno);
-	if (!S_ISREG(about.st_mode))
+	if (S_ISDIR(about.st_mode)) {
+		errno = EISDIR;
+		return whose == SECRET ? ERR_INPUT : ERR_IO;
+	}
+	if (!S_ISREG(about.st_mode)) {
+		errno = EINVAL;
 		return ERR_INPUT;
-	return (about.st_mode & (S_IRWXG | S_IRWXO)) == 0 ? ERR_OK : ERR_REFUSED;
+	}
+	if (whose == SECRET && (about.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+		return ERR_REFUSED;
+	return ERR_OK;
 }
 
-enum whose { ANYBODYS = 0, SECRET };
-
-static enum err open_and_read(const char *path, int flags, enum whose whose, struct buf *out)
+static enum err open_and_read(const char *path, enum whose whose, struct buf *out)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | flags);
+	/* A pipe in the file's place must not hold us up. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd < 0)
 		return err_from_errno(errno);
-	enum err err = whose == SECRET ? check_is_secret(fd) : ERR_OK;
+	enum err err = check(fd, whose);
 
 	if (err == ERR_OK)
 		err = read_all(fd, out);
@@ -65,13 +74,35 @@ static enum err open_and_read(const char *path, int flags, enum whose whose, str
 	return err;
 }
 
+enum err file_check(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd < 0)
+		return err_from_errno(errno);
+	enum err err = check(fd, ANYBODYS);
+	int saved_errno = errno;
+
+	close(fd);
+	errno = saved_errno;
+	return err;
+}
+
+const char *file_why(enum err err)
+{
+	const char *why = strerrordesc_np(errno);
+
+	if (err == ERR_INPUT && errno == EINVAL)
+		return "no regular file: a pipe, a socket or a device";
+	return why == NULL ? err_text(err) : why;
+}
+
 enum err file_read(const char *path, struct buf *out)
 {
-	return open_and_read(path, 0, ANYBODYS, out);
+	return open_and_read(path, ANYBODYS, out);
 }
 
 enum err file_read_secret(const char *path, struct buf *out)
 {
-	/* A pipe in the file's place must not hold us up. */
-	return open_and_read(path, O_NONBLOCK, SECRET, out);
+	return open_and_read(path, SECRET, out);
 }

@@ -1,6 +1,5 @@
 #include "contract/contract.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -868,11 +867,8 @@ enum err contract_load(const char *path, struct report *report, struct contract 
 	if (err == ERR_OK) {
 		err = contract_parse(buf_span(&source), path, report, out);
 	} else if (err != ERR_NOMEM) {
-		const char *why = err == ERR_FULL ? "larger than 1 MiB"
-						  : strerrordesc_np(errno);
-
 		report_add(report, path, 0, 0, (struct span){ 0 }, "cannot be read: %s",
-			why == NULL ? "unknown error" : why);
+			err == ERR_FULL ? "larger than 1 MiB" : file_why(err));
 		err = ERR_INPUT;
 	}
 	buf_fini(&source);

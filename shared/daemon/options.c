@@ -497,7 +497,7 @@ enum err options_load(
 		err = options_parse(options, buf_span(&text), path, folder, report, config);
 	} else if (err != ERR_NOMEM) {
 		report_add(report, path, 0, 0, (struct span){ 0 }, "cannot be read: %s",
-			err == ERR_FULL ? "larger than 64 KiB" : strerrordesc_np(errno));
+			err == ERR_FULL ? "larger than 64 KiB" : file_why(err));
 		err = ERR_INPUT;
 	}
 	buf_fini(&text);

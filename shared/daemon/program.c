@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "base/log.h"
+#include "base/standard.h"
 #include "daemon/ask.h"
 
 enum { ASK_TIMEOUT_MS = 10000, DESCRIPTORS_MIN = 32 };
@@ -220,6 +221,8 @@ int program_main(const struct program *p, int argc, char *const *argv)
 	struct command_line line;
 	struct buf text;
 
+	if (standard_open() != ERR_OK)
+		return EXIT_SYSTEM_FAILED;
 	buf_init(&text, MIB(1));
 	log_open(p->name, LOG_INFO);
 	if (command_parse(p->set, argc, argv, &line, &text) != ERR_OK)

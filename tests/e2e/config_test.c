@@ -174,6 +174,45 @@ START_TEST(a_mistake_in_the_contract_is_told_with_its_place)
 }
 END_TEST
 
+/* Takes the place of a file; whoever waits for what comes out of it waits for ever. */
+static void must_put_pipe(const char *path)
+{
+	(void)unlink(path);
+	if (mkfifo(path, 0600) != 0)
+		must_fail("%s: cannot be made", path);
+}
+
+START_TEST(a_pipe_in_the_place_of_a_file_is_a_mistake_and_keeps_nobody_waiting)
+{
+	static const char *const keys[] = { "contract", "tls.ca", "tls.certificate" };
+	char path[160];
+	char text[4096];
+	char *good = must_read_file(passage.agent.config, NULL);
+
+	must_format(path, sizeof path, "%s/pipe", passage.folder);
+	must_put_pipe(path);
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+		char *line = strstr(good, keys[i]);
+
+		ck_assert_ptr_nonnull(line);
+		must_format(text, sizeof text, "%.*s%s = %s%s", (int)(line - good), good,
+			keys[i], path, strchr(line, '\n'));
+		must_daemon_configure(&passage.agent, text);
+		run("webapp-agent", "check", passage.agent.config);
+		expect_mistake(path);
+		expect_mistake("is not a file");
+	}
+	free(good);
+	must_put_pipe(passage.agent.config);
+	run("webapp-agent", "check", passage.agent.config);
+	expect_mistake("no regular file");
+	run("app-node", "check", "/dev/zero");
+	expect_mistake("/dev/zero: cannot be read: no regular file");
+	run("app-node", "check", passage.folder);
+	expect_mistake("Is a directory");
+}
+END_TEST
+
 START_TEST(a_certificate_of_another_host_is_a_mistake)
 {
 	const char *other = strcmp(passage.host.at, "t01") == 0 ? "t02" : "t01";
@@ -365,6 +404,7 @@ TCase *config_case(void)
 	tcase_add_test(t, a_socket_on_the_command_line_may_be_relative);
 	tcase_add_test(t, an_operations_name_is_told_when_it_is_none);
 	tcase_add_test(t, a_mistake_in_the_contract_is_told_with_its_place);
+	tcase_add_test(t, a_pipe_in_the_place_of_a_file_is_a_mistake_and_keeps_nobody_waiting);
 	tcase_add_test(t, a_certificate_of_another_host_is_a_mistake);
 	tcase_add_test(t, a_key_that_others_can_read_is_a_mistake);
 	tcase_add_test(t, there_is_no_crossing_without_its_sealing_key);

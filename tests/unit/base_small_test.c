@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "base/id.h"
 #include "base/list.h"
 #include "base/span.h"
+#include "base/standard.h"
 #include "unit/unit.h"
 
 /* ---- span ---- */
@@ -355,11 +357,64 @@ START_TEST(a_secret_is_read_only_where_nobody_else_could)
 }
 END_TEST
 
+/* With the bug the first one waits for ever, and the second never ends. */
+START_TEST(what_could_be_waited_for_is_no_file)
+{
+	char folder[] = "/tmp/sallyport-fifo-XXXXXX";
+	char path[64];
+	struct buf b;
+
+	ck_assert_ptr_nonnull(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/fifo", folder);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	buf_init(&b, 10);
+	ck_assert_int_eq(file_read(path, &b), ERR_INPUT);
+	ck_assert_ptr_nonnull(strstr(file_why(ERR_INPUT), "no regular file"));
+	ck_assert_int_eq(file_check(path), ERR_INPUT);
+	ck_assert_int_eq(file_read("/dev/zero", &b), ERR_INPUT);
+	ck_assert_int_eq(file_check("/tmp"), ERR_IO);
+	ck_assert_str_eq(file_why(ERR_IO), "Is a directory");
+	ck_assert_int_eq(file_check("/dev/null/none"), ERR_IO);
+	ck_assert_int_eq(file_check("/proc/self/stat"), ERR_OK);
+	ck_assert_uint_eq(b.len, 0);
+	buf_fini(&b);
+	unlink(path);
+	rmdir(folder);
+}
+END_TEST
+
+/* Each combination of those that are closed. */
+START_TEST(closed_standard_descriptors_are_taken_by_nothing_else)
+{
+	struct stat nothing;
+	struct stat about;
+
+	ck_assert_int_eq(stat("/dev/null", &nothing), 0);
+	for (int fd = 0; fd <= 2; fd++)
+		if ((_i & 1 << fd) != 0)
+			close(fd);
+	enum err err = standard_open();
+	int next = open("/dev/zero", O_RDONLY);
+
+	for (int fd = 0; fd <= 2; fd++) {
+		if ((_i & 1 << fd) == 0)
+			continue;
+		ck_assert_int_eq(fstat(fd, &about), 0);
+		ck_assert_uint_eq(about.st_rdev, nothing.st_rdev);
+	}
+	ck_assert_int_eq(err, ERR_OK);
+	ck_assert_int_gt(next, 2);
+	close(next);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("base");
 	TCase *tc = tcase_create("small rooms");
 
+	tcase_add_test(tc, what_could_be_waited_for_is_no_file);
+	tcase_add_loop_test(tc, closed_standard_descriptors_are_taken_by_nothing_else, 0, 8);
 	tcase_add_test(tc, spans_compare_by_their_bytes);
 	tcase_add_test(tc, a_list_keeps_order_and_lets_members_go);
 	tcase_add_test(tc, every_error_has_a_text_and_a_fate);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/standard.h"
 #include "daemon/command.h"
 #include "run.h"
 
@@ -133,6 +134,8 @@ int main(int argc, char **argv)
 	static struct command_line line;
 	struct buf text;
 
+	if (standard_open() != ERR_OK)
+		return EXIT_SYSTEM;
 	(void)sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = SIG_IGN }, NULL);
 	buf_init(&text, OUT_MAX_BYTES);
 	if (command_parse(&set, argc, argv, &line, &text) != ERR_OK) {

@@ -13,6 +13,7 @@
 #include "base/id.h"
 #include "base/json_writer.h"
 #include "base/report.h"
+#include "base/standard.h"
 #include "message/envelope.h"
 #include "message/identity.h"
 
@@ -233,6 +234,8 @@ static int names(char **paths, int count)
 
 int main(int argc, char **argv)
 {
+	if (standard_open() != ERR_OK)
+		return EXIT_FAILED;
 	if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
 		fputs(usage, stdout);
 		return EXIT_DONE;

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json_writer.h"
 #include "base/report.h"
+#include "base/standard.h"
 #include "base/text.h"
 #include "contract/yaml.h"
 
@@ -211,7 +212,7 @@ static int convert(const char *file)
 
 	if (err != ERR_OK) {
 		fprintf(stderr, "sallyport-yaml: %s: %s\n", file,
-			err == ERR_FULL ? "larger than 1 MiB" : strerror(errno));
+			err == ERR_FULL ? "larger than 1 MiB" : file_why(err));
 		code = EXIT_FAILED;
 		goto done;
 	}
@@ -230,6 +231,8 @@ done:
 
 int main(int argc, char **argv)
 {
+	if (standard_open() != ERR_OK)
+		return EXIT_FAILED;
 	if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
 		fputs(usage, stdout);
 		return EXIT_DONE;

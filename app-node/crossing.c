@@ -9,18 +9,26 @@
 
 enum { BACKLOG_MAX_BYTES = 8 * 1024 * 1024 };
 
+#define TO(s) (1u << CROSSING_##s)
+static const struct {
+	const char *name;
+	unsigned next;
+} states[CROSSING_NSTATES] = {
+	/* clang-format off */
+	[CROSSING_SERVING]  = { "serving",  TO(DRAINING) | TO(CLOSING) },
+	[CROSSING_DRAINING] = { "draining", TO(DRAINED) | TO(CLOSING) | TO(SERVING) },
+	[CROSSING_DRAINED]  = { "drained",  TO(CLOSING) | TO(SERVING) },
+	[CROSSING_CLOSING]  = { "closing",  TO(CLOSED) },
+	[CROSSING_CLOSED]   = { "closed",   TO(SERVING) },
+	/* clang-format on */
+};
+#undef TO
+
 static void move(struct crossing *x, enum crossing_state to)
 {
-	static const char *const names[] = {
-		[CROSSING_SERVING] = "serving",
-		[CROSSING_DRAINING] = "draining",
-		[CROSSING_DRAINED] = "drained",
-		[CROSSING_CLOSING] = "closing",
-		[CROSSING_CLOSED] = "closed",
-	};
-
-	BUG_ON(to <= x->state || to >= CROSSING_NSTATES); /* there is one way only */
-	log_info("host=%s event=crossing state=%s->%s", x->host, names[x->state], names[to]);
+	BUG_ON((states[x->state].next & (1u << to)) == 0);
+	log_info("host=%s event=crossing state=%s->%s", x->host, states[x->state].name,
+		states[to].name);
 	x->state = to;
 }
 
@@ -101,6 +109,22 @@ void crossing_job_moved(
 	relief_look(&x->relief);
 }
 
+/* Each lane is let go once: by who retires, or by who serves while the crossing leaves. */
+static void drain_calls(struct crossing_shift *s)
+{
+	if (s->is_drained)
+		return;
+	s->is_drained = true;
+	consumer_drain(&s->call, on_calls_drained, s);
+}
+
+static void hold_sends(struct crossing_shift *s)
+{
+	s->is_held = true;
+	consumer_hold(&s->send);
+	s->crossing->events.on_sends_lost(s->crossing->arg, s);
+}
+
 /* ---- who serves ---- */
 
 static void on_delivery(void *arg, struct consumer *c, const struct delivery *d)
@@ -132,9 +156,8 @@ static void retire(struct shift *shift)
 {
 	struct crossing_shift *s = shift_of(shift);
 
-	consumer_drain(&s->call, on_calls_drained, s);
-	consumer_hold(&s->send);
-	s->crossing->events.on_sends_lost(s->crossing->arg, s);
+	drain_calls(s);
+	hold_sends(s);
 }
 
 static bool is_idle(const struct shift *shift)
@@ -172,12 +195,32 @@ static void on_move(void *arg)
 	x->events.on_relief(x->arg, x);
 }
 
+/* It was closed, and is wanted again. */
+static void start_again(struct crossing *x)
+{
+	move(x, CROSSING_SERVING);
+	crossing_start(x);
+	x->events.on_relief(x->arg, x);
+}
+
 static void on_stopped(void *arg)
 {
 	struct crossing *x = arg;
 
 	move(x, CROSSING_CLOSED);
-	less(x);
+	if (x->first != NULL)
+		start_again(x);
+	else
+		less(x);
+}
+
+static void drop_shift(struct crossing_shift **s)
+{
+	struct crossing_shift *gone = *s;
+
+	*s = NULL;
+	if (gone != NULL)
+		destroy(&gone->shift);
 }
 
 static enum err init_lanes(struct crossing_shift *s)
@@ -245,19 +288,25 @@ static enum err make_shift(struct crossing *x, const struct link_config *config,
 enum err crossing_prepare(
 	struct crossing *x, const struct link_config *config, const struct digest *recipe)
 {
-	BUG_ON(x->prepared != NULL || x->relief.serving == NULL);
-	if (digest_equals(&x->relief.serving->recipe, recipe))
+	const struct crossing_shift *s = x->first != NULL ? x->first : serving(x);
+
+	BUG_ON(x->prepared != NULL || s == NULL);
+	/* Who has let go of his work is not the right one, whatever he is made of. */
+	if (!s->is_held && digest_equals(&s->shift.recipe, recipe))
 		return ERR_OK;
+	return make_shift(x, config, recipe, &x->prepared);
+}
+
+enum err crossing_prepare_return(
+	struct crossing *x, const struct link_config *config, const struct digest *recipe)
+{
+	BUG_ON(x->prepared != NULL || x->state == CROSSING_SERVING);
 	return make_shift(x, config, recipe, &x->prepared);
 }
 
 void crossing_discard(struct crossing *x)
 {
-	struct crossing_shift *s = x->prepared;
-
-	x->prepared = NULL;
-	if (s != NULL)
-		destroy(&s->shift);
+	drop_shift(&x->prepared);
 }
 
 void crossing_relieve(struct crossing *x)
@@ -265,10 +314,16 @@ void crossing_relieve(struct crossing *x)
 	struct crossing_shift *s = x->prepared;
 
 	x->prepared = NULL;
-	if (s == NULL)
-		relief_keep(&x->relief);
-	else
+	if (s != NULL && x->first != NULL) {
+		drop_shift(&x->first);
+		x->first = s;
+	} else if (s != NULL && serving(x)->is_held) {
+		relief_replace(&x->relief, &s->shift);
+	} else if (s != NULL) {
 		relief_order(&x->relief, &s->shift);
+	} else if (x->first == NULL) {
+		relief_keep(&x->relief);
+	}
 }
 
 /* ---- life ---- */
@@ -318,8 +373,7 @@ void crossing_fini(struct crossing *x)
 	quiet_fini(&x->quiet);
 	timer_cancel(&x->limit);
 	crossing_discard(x);
-	if (x->first != NULL)
-		destroy(&x->first->shift);
+	drop_shift(&x->first);
 	relief_fini(&x->relief);
 	envelope_fini(&x->envelope);
 	seen_fini(&x->seen);
@@ -336,31 +390,59 @@ void crossing_start(struct crossing *x)
 
 void crossing_drain(struct crossing *x)
 {
-	struct crossing_shift *s = serving(x);
-
+	drop_shift(&x->first);
+	if (x->state >= CROSSING_CLOSING)
+		return;
 	relief_keep(&x->relief);
 	move(x, CROSSING_DRAINING);
-	consumer_drain(&s->call, on_calls_drained, s);
+	drain_calls(serving(x));
+	/* They may have come already: it had left before, and returned. */
+	if (has_all_calls(x))
+		move(x, CROSSING_DRAINED);
 }
 
 void crossing_leave(struct crossing *x)
 {
-	struct crossing_shift *s = serving(x);
-
 	crossing_drain(x);
+	if (x->state >= CROSSING_CLOSING)
+		return;
 	timer_after(&x->limit, RELIEF_RETIRE_MS);
-	consumer_hold(&s->send);
-	x->events.on_sends_lost(x->arg, s);
+	hold_sends(serving(x));
+	if (x->state == CROSSING_DRAINED && x->job_count == 0)
+		crossing_stop(x);
+}
+
+void crossing_return(struct crossing *x)
+{
+	struct crossing_shift *s = x->prepared;
+
+	BUG_ON(s == NULL || x->first != NULL);
+	x->prepared = NULL;
+	timer_cancel(&x->limit);
+	if (x->state < CROSSING_CLOSING) {
+		move(x, CROSSING_SERVING);
+		relief_replace(&x->relief, &s->shift);
+		return;
+	}
+	x->first = s;
+	if (x->state == CROSSING_CLOSED)
+		start_again(x);
 }
 
 void crossing_stop(struct crossing *x)
 {
+	drop_shift(&x->first);
 	if (x->state >= CROSSING_CLOSING)
 		return;
 	timer_cancel(&x->limit);
 	quiet_sum_up(&x->quiet);
 	move(x, CROSSING_CLOSING);
 	relief_stop(&x->relief, on_stopped);
+}
+
+bool crossing_is_ready(const struct crossing *x)
+{
+	return relief_is_ready(&x->relief) && !serving(x)->is_held;
 }
 
 const struct link *crossing_link(const struct crossing *x)

@@ -25,8 +25,11 @@
 enum { CROSSING_HOST_MAX_BYTES = 63 };
 
 /*  SERVING -> DRAINING -> DRAINED -> CLOSING -> CLOSED
- *              no more     all calls   links      nothing left but jobs
- *              calls       have come   close      that still run            */
+ *   ^  ^ ^    no more     all calls   links      nothing left but jobs
+ *   |  | |    calls       have come   close      that still run
+ *   |  | +-------+           |                      |
+ *   |  +---------------------+                      |
+ *   +-----------------------------------------------+    crossing_return()         */
 enum crossing_state {
 	CROSSING_SERVING = 0,
 	CROSSING_DRAINING,
@@ -47,6 +50,8 @@ struct crossing_shift {
 	struct publisher reply;
 	struct sender sender; /* the broker takes only the name of the link's own user */
 	unsigned send_count;  /* jobs that settle through `send` */
+	bool is_drained;      /* no call comes any more, or will soon */
+	bool is_held;         /* no send of it is begun any more */
 };
 
 struct crossing_events {
@@ -94,8 +99,8 @@ struct crossing {
 	uint16_t call_prefetch;
 	uint16_t send_prefetch;
 	struct relief relief;
-	struct crossing_shift *first;    /* until crossing_start() */
-	struct crossing_shift *prepared; /* until crossing_relieve() */
+	struct crossing_shift *first;    /* until crossing_start(); or waits for CLOSED */
+	struct crossing_shift *prepared; /* until crossing_relieve() or crossing_return() */
 	struct crossing_events events;
 	void *arg;
 	struct crossing_counters counters;
@@ -125,6 +130,11 @@ void crossing_start(struct crossing *x);
 WARN_UNUSED enum err crossing_prepare(
 	struct crossing *x, const struct link_config *config, const struct digest *recipe);
 
+/* The same for one that leaves: it has always something prepared then, for crossing_return().
+ * Takes, Returns: as crossing_prepare(). */
+WARN_UNUSED enum err crossing_prepare_return(
+	struct crossing *x, const struct link_config *config, const struct digest *recipe);
+
 /* What was prepared is not needed after all. */
 void crossing_discard(struct crossing *x);
 
@@ -139,6 +149,11 @@ void crossing_drain(struct crossing *x);
 /* This node serves that host no longer: crossing_drain(), begins no sends any more, and closes when
  * the last job has ended, or after RELIEF_RETIRE_MS. Only from SERVING. */
 void crossing_leave(struct crossing *x);
+
+/* One that leaves, or has left while its jobs still run, serves again after all, through what was
+ * prepared: its jobs, what it remembers and its counters go on. What its old link has in its hands
+ * ends there, so that order is kept; never are more than two open. */
+void crossing_return(struct crossing *x);
 
 /* Closes all connections; what is unsettled goes back to the broker. */
 void crossing_stop(struct crossing *x);
@@ -157,10 +172,8 @@ WARN_UNUSED enum err crossing_rekey(struct crossing *x, const struct keyring *ri
  * on_less. */
 const struct link *crossing_link(const struct crossing *x);
 
-static inline bool crossing_is_ready(const struct crossing *x)
-{
-	return relief_is_ready(&x->relief);
-}
+/* Both ways are open, and what comes is taken. */
+bool crossing_is_ready(const struct crossing *x);
 
 /* A job of this crossing has begun, or ended. s: the shift through which it settles, NULL for
  * calls and for those whose shift is gone. x may be freed inside the latter. */

@@ -10,12 +10,17 @@ static struct crossing *crossing_at(struct node *n)
 	return container_of(n, struct crossing, node);
 }
 
-static struct crossing *find(const struct crossings *cs, const char *host)
+static struct crossing *find_in(const struct node *list, const char *host)
 {
-	list_each (n, &cs->all)
+	list_each (n, list)
 		if (strcmp(crossing_at(n)->host, host) == 0)
 			return crossing_at(n);
 	return NULL;
+}
+
+static struct crossing *find(const struct crossings *cs, const char *host)
+{
+	return find_in(&cs->all, host);
 }
 
 static bool names(const struct option_list *hosts, const char *host)
@@ -189,8 +194,12 @@ static enum err prepare(struct crossings *cs, const struct setup *setup, size_t 
 
 	if (x == NULL && revoked_is_shut(cs->revoked, host, &node->revoked))
 		return ERR_OK;
-	if (x == NULL)
-		return prepare_new(cs, setup, i);
+	if (x == NULL) {
+		/* A host has one crossing: a second one beside it would run its work twice. */
+		x = find_in(&cs->leaving, host);
+		return x == NULL ? prepare_new(cs, setup, i)
+				 : crossing_prepare_return(x, &link, &setup->site.link_recipe);
+	}
 	return crossing_prepare(x, &link, &setup->site.link_recipe);
 }
 
@@ -212,7 +221,11 @@ enum err crossings_rekey(
 	enum err err = ERR_OK;
 
 	for (size_t i = 0; i < node->crossings.count; i++) {
-		struct crossing *x = find(cs, node->crossings.at[i]);
+		const char *host = node->crossings.at[i];
+		struct crossing *x = find(cs, host);
+
+		if (x == NULL)
+			x = find_in(&cs->leaving, host); /* it may return */
 		enum err one = x == NULL ? ERR_OK : crossing_rekey(x, &rings[i]);
 
 		err = err == ERR_OK ? one : err;
@@ -225,6 +238,24 @@ void crossings_discard(struct crossings *cs)
 	drop_all(&cs->coming);
 	list_each (n, &cs->all)
 		crossing_discard(crossing_at(n));
+	list_each (n, &cs->leaving)
+		crossing_discard(crossing_at(n));
+}
+
+/* Those that leave and were prepared to return. */
+static void take_back(struct crossings *cs)
+{
+	list_each_safe (n, &cs->leaving) {
+		struct crossing *x = crossing_at(n);
+
+		if (x->prepared == NULL)
+			continue;
+		log_info("host=%s event=crossing-returns jobs=%u", x->host, x->job_count);
+		list_drop(&x->node);
+		list_append(&cs->all, &x->node);
+		cs->count++;
+		crossing_return(x);
+	}
 }
 
 void crossings_take(struct crossings *cs, const struct option_list *hosts)
@@ -242,6 +273,7 @@ void crossings_take(struct crossings *cs, const struct option_list *hosts)
 		crossing_leave(x);
 		cs->count--;
 	}
+	take_back(cs);
 	while (!list_empty(&cs->coming)) {
 		struct crossing *x = crossing_at(cs->coming.next);
 
@@ -332,7 +364,8 @@ enum crossings_progress crossings_progress(const struct crossings *cs)
 
 		if (r->state == RELIEF_PENDING)
 			return CROSSINGS_PENDING;
-		is_changing |= relief_is_changing(r);
+		is_changing |= relief_is_changing(r) ||
+			       crossing_at(n)->state != CROSSING_SERVING;
 	}
 	return is_changing ? CROSSINGS_CHANGING : CROSSINGS_STEADY;
 }

@@ -101,6 +101,8 @@ static void begin(struct relief *r, struct shift *s)
 	link_start(&s->link);
 }
 
+static void take_over(struct relief *r);
+
 static void on_link_stopped(void *arg, struct link *k)
 {
 	struct shift *s = arg;
@@ -125,7 +127,10 @@ static void on_link_stopped(void *arg, struct link *k)
 	move(r, RELIEF_STEADY);
 	if (next != NULL)
 		begin(r, next);
-	tell_move(r);
+	if (next != NULL && r->is_next_urgent)
+		take_over(r);
+	else
+		tell_move(r);
 }
 
 /* ---- changing ---- */
@@ -231,6 +236,7 @@ void relief_start(struct relief *r, struct shift *s)
 	BUG_ON(r->state != RELIEF_DOWN);
 	s->relief = r;
 	r->serving = s;
+	r->was_ready = false;
 	move(r, RELIEF_STEADY);
 	link_start(&s->link);
 }
@@ -256,6 +262,18 @@ void relief_order(struct relief *r, struct shift *s)
 	}
 	relief_keep(r);
 	r->next = s;
+	r->is_next_urgent = false;
+}
+
+void relief_replace(struct relief *r, struct shift *s)
+{
+	bool is_steady = r->state == RELIEF_STEADY;
+
+	relief_order(r, s);
+	if (is_steady)
+		take_over(r);
+	else
+		r->is_next_urgent = true;
 }
 
 void relief_look(struct relief *r)

@@ -24,7 +24,9 @@ enum {
 	RELIEF_RETIRE_MS = 30000,
 };
 
-/*  DOWN -> STEADY <--------------------------------------------------+
+/*  relief_replace() goes from OPENING to RETIRING at once.
+ *
+ *  DOWN -> STEADY <--------------------------------------------------+
  *            |                                                       |
  *            | another one is ordered                                | it is gone
  *            v        ready, or not wanted any more         idle     |
@@ -85,6 +87,7 @@ struct relief {
 	struct shift *serving; /* NULL in DOWN */
 	struct shift *other;   /* who comes or goes; NULL in DOWN and STEADY */
 	struct shift *next;    /* has to wait until `other` is gone; or NULL */
+	bool is_next_urgent;   /* it takes over at once then */
 	struct timer limit;    /* of the present state */
 	bool was_ready;
 	unsigned closing; /* STOPPING: links that are not down yet */
@@ -114,6 +117,10 @@ void relief_start(struct relief *r, struct shift *s);
  * wanted any more.
  * Takes: s is the relief's, until ops->destroy; that may be at once when it stops. */
 void relief_order(struct relief *r, struct shift *s);
+
+/* s takes over from whoever serves, ready or not; where somebody goes already, as soon as he is
+ * gone: for one who serves but has let go of his work. Takes: as relief_order(). */
+void relief_replace(struct relief *r, struct shift *s);
 
 /* Who serves is the right one: nobody is wanted to succeed him. */
 void relief_keep(struct relief *r);

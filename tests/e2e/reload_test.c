@@ -7,6 +7,7 @@
 
 #include "caller.h"
 #include "e2e.h"
+#include "forger.h"
 #include "must.h"
 
 enum {
@@ -574,6 +575,171 @@ START_TEST(crossings_come_and_go_without_a_restart)
 }
 END_TEST
 
+/* ---- out and back ---- */
+
+enum {
+	TURNS = 14,
+	NODE_CONNECTIONS = 2 * 2 * 2 + 2, /* two crossings with two links each; the inner one */
+};
+
+/* Served all the time; nothing happens with it here. */
+static struct crossing_name other_host;
+
+static void must_start_to_turn(void)
+{
+	other_host = must_take_crossing(&e2e_broker);
+	must_passage_start(&passage);
+}
+
+/* The node serves it no more. */
+static void must_take_out(void)
+{
+	must_serve(other_host.at, "");
+	must_daemon_reload(&passage.node);
+	expect_log(&passage.node, "event=crossing-leaves", SHOW_MS);
+}
+
+static void must_put_back(void)
+{
+	must_serve(passage.host.at, other_host.at);
+	must_daemon_reload(&passage.node);
+}
+
+static void must_hold_order(const char *body)
+{
+	handler_set_rule(&passage.handler,
+		&(struct handler_rule){ .op = "order.place", .act = HANDLER_HOLD });
+	must_send(passage.web_socket, "order.place", body, &answer);
+	expect_status(&answer, 202);
+	must_handler_hold(&passage.handler, 1, 5000);
+}
+
+START_TEST(a_send_under_way_runs_once_when_its_crossing_leaves_and_returns)
+{
+	struct handler *h = &passage.handler;
+
+	must_start_to_turn();
+	must_hold_order("{\"customer\":\"c-1\",\"n\":1}");
+	for (unsigned i = 2; i <= 4; i++) {
+		char body[64];
+
+		must_format(body, sizeof body, "{\"customer\":\"c-1\",\"n\":%u}", i);
+		must_send(passage.web_socket, "order.place", body, &answer);
+		expect_status(&answer, 202);
+	}
+	must_take_out();
+	must_put_back();
+	expect_log(&passage.node, "event=crossing-returns", SHOW_MS);
+	/* Calls are answered again while it runs; what waits behind it does not begin. */
+	must_passage_recover(&passage, CHANGE_MS);
+	ck_assert_uint_eq(handler_distinct_ids(h, "order.place"), 1);
+	handler_set_rule(h, &(struct handler_rule){ .op = "order.place", .act = HANDLER_ECHO });
+	handler_release(h, 1);
+	must_handler_distinct(h, "order.place", 4, CHANGE_MS);
+	must_status_become(passage.app_socket, "\"reload\":{\"state\":\"done\"", CHANGE_MS);
+	must_status_become(passage.app_socket, "\"done\":4", CHANGE_MS);
+	/* Once each, and in order. */
+	unsigned expected = 1;
+
+	for (unsigned i = 0; i < handler_count(h); i++) {
+		struct handler_request rq;
+		char n[16];
+
+		must_handler_request(h, i, &rq);
+		if (strcmp(rq.op, "order.place") != 0)
+			continue;
+		must_format(n, sizeof n, "\"n\":%u}", expected++);
+		ck_assert_ptr_nonnull(strstr(rq.body, n));
+	}
+	ck_assert_uint_eq(expected, 5);
+	ck_assert_uint_eq(must_broker_count(&e2e_broker, passage.host.at, "FORAPP.send"), 0);
+}
+END_TEST
+
+START_TEST(a_copied_call_runs_once_when_its_crossing_leaves_and_returns)
+{
+	static struct forger forger;
+	struct handler *h = &passage.handler;
+	struct keyring ring = must_forger_ring(&e2e_broker, passage.host.at);
+
+	must_start_to_turn();
+	must_hold_order("{\"customer\":\"c-1\"}");
+	must_forger_start(&forger, &passage, FORGER_WEB, "call");
+	struct message call = forger_call(&forger, "quote.price");
+
+	must_forger_seal(&ring, passage.host.at, SEAL_FORAPP, &call);
+	must_forge(&forger, &call);
+	must_handler_get(h, 2, 5000);
+	must_take_out();
+	must_put_back();
+	must_passage_recover(&passage, CHANGE_MS);
+	unsigned count = handler_count(h);
+
+	must_forge(&forger, &call);
+	must_status_become(passage.app_socket, "\"replay\":1", CHANGE_MS);
+	ck_assert_uint_eq(handler_count(h), count);
+	forger_stop(&forger);
+	handler_release(h, 1);
+	must_status_become(passage.app_socket, "\"reload\":{\"state\":\"done\"", CHANGE_MS);
+}
+END_TEST
+
+/* With the bug each time two connections more, until the broker wants no more of them. */
+START_TEST(a_crossing_leaves_and_returns_often_and_has_two_links_at_most)
+{
+	struct handler *h = &passage.handler;
+
+	must_start_to_turn();
+	must_hold_order("{\"customer\":\"c-1\"}");
+	for (unsigned i = 0; i < TURNS; i++) {
+		must_take_out();
+		must_put_back();
+		expect_log(&passage.node, "event=crossing-returns", SHOW_MS);
+		ck_assert_uint_le(
+			must_broker_connections(&e2e_broker, "app.app1.g1"), NODE_CONNECTIONS);
+	}
+	handler_release(h, 1);
+	must_passage_recover(&passage, LIMIT_MS);
+	must_status_become(passage.app_socket, "\"reload\":{\"state\":\"done\"", CHANGE_MS);
+	ck_assert_uint_eq(handler_distinct_ids(h, "order.place"), 1);
+	must_status_become(passage.app_socket, "\"done\":1", CHANGE_MS);
+	ck_assert_uint_eq(must_broker_count(&e2e_broker, passage.host.at, "FORAPP.send"), 0);
+	/* And with nothing in hand. */
+	for (unsigned i = 0; i < TURNS; i++) {
+		must_serve(other_host.at, "");
+		must_daemon_reload(&passage.node);
+		must_put_back();
+	}
+	must_passage_recover(&passage, CHANGE_MS);
+	must_status_become(passage.app_socket, "\"reload\":{\"state\":\"done\"", CHANGE_MS);
+	must_daemon_stop(&passage.node);
+}
+END_TEST
+
+/* _i: whether it had time to serve again before. */
+START_TEST(a_node_stops_while_a_crossing_returns)
+{
+	struct handler *h = &passage.handler;
+
+	must_start_to_turn();
+	must_hold_order("{\"customer\":\"c-1\"}");
+	must_take_out();
+	must_put_back();
+	expect_log(&passage.node, "event=crossing-returns", SHOW_MS);
+	if (_i == 1) {
+		must_take_out();
+		must_put_back();
+		expect_log(&passage.node, "event=crossing-returns", SHOW_MS);
+	}
+	must_daemon_terminate(&passage.node);
+	expect_log(&passage.node, "event=stop-asked", SHOW_MS);
+	handler_release(h, 1);
+	ck_assert_int_eq(must_daemon_end(&passage.node, 10000), 0);
+	ck_assert_uint_eq(handler_count(h), 1);
+	ck_assert_uint_eq(must_broker_count(&e2e_broker, passage.host.at, "FORAPP.send"), 0);
+}
+END_TEST
+
 /* ---- what else is in the files ---- */
 
 START_TEST(keys_that_need_a_restart_are_named_and_keep_their_value)
@@ -658,6 +824,10 @@ TCase *reload_case(void)
 	tcase_add_test(t, daemons_stop_in_the_middle_of_a_reload);
 	tcase_add_test(t, a_sealing_key_is_replaced_under_load);
 	tcase_add_test(t, crossings_come_and_go_without_a_restart);
+	tcase_add_test(t, a_send_under_way_runs_once_when_its_crossing_leaves_and_returns);
+	tcase_add_test(t, a_copied_call_runs_once_when_its_crossing_leaves_and_returns);
+	tcase_add_test(t, a_crossing_leaves_and_returns_often_and_has_two_links_at_most);
+	tcase_add_loop_test(t, a_node_stops_while_a_crossing_returns, 0, 2);
 	tcase_add_test(t, keys_that_need_a_restart_are_named_and_keep_their_value);
 	tcase_add_test(t, fifty_reloads_leave_nothing_behind);
 	tcase_add_test(t, a_reload_during_an_outage_counts_when_the_border_is_back);

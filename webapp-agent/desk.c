@@ -68,7 +68,8 @@ void desk_refuse(struct desk *d, struct http_request *rq, enum problem_type type
 	http_request_answer_problem(rq, &problem);
 }
 
-enum errand_end { ERRAND_LAPSES = 0, ERRAND_DROPS };
+/* IN_VAIN: it lapses, and waiting alone will not help. */
+enum errand_end { ERRAND_LAPSES = 0, ERRAND_LAPSES_IN_VAIN, ERRAND_DROPS };
 
 static void end_errand(struct desk *d, struct errand *e, enum errand_end end,
 	enum problem_type type, const char *format, ...) PRINTF_LIKE(5, 6);
@@ -93,7 +94,9 @@ static void end_errand(struct desk *d, struct errand *e, enum errand_end end,
 			(unsigned long long)(e->state == ERRAND_SENT
 						     ? clock_mono_us() - e->begun_us
 						     : 0));
-	if (end == ERRAND_LAPSES)
+	if (end == ERRAND_LAPSES_IN_VAIN)
+		problem.retry_after_ms = 0;
+	if (end != ERRAND_DROPS)
 		errand_lapse(e, &problem);
 	else
 		errand_drop(e, &problem);
@@ -312,7 +315,7 @@ void desk_reply(struct desk *d, const struct message *reply)
 }
 
 /* Ends the calls that went out just now; `what` the border does, and why as it said. */
-static void end_recent(struct desk *d, const char *what, const char *why)
+static void end_recent(struct desk *d, const char *what, const char *why, uint64_t wait_ms)
 {
 	char detail[DETAIL_BYTES];
 
@@ -321,7 +324,7 @@ static void end_recent(struct desk *d, const char *what, const char *why)
 	struct problem problem = {
 		.type = PROBLEM_BORDER_UNAVAILABLE,
 		.detail = span_of(detail),
-		.retry_after_ms = RETRY_SOON_MS,
+		.retry_after_ms = wait_ms,
 	};
 	uint64_t now_us = clock_mono_us();
 	uint64_t since_us = now_us > UNREAD_US ? now_us - UNREAD_US : 0;
@@ -335,12 +338,13 @@ static void end_recent(struct desk *d, const char *what, const char *why)
 
 void desk_blocked(struct desk *d)
 {
-	end_recent(d, "takes no messages at present", border_blocked_why(d->border));
+	end_recent(d, "takes no messages at present", border_blocked_why(d->border),
+		RETRY_SOON_MS);
 }
 
 void desk_refused(struct desk *d)
 {
-	end_recent(d, "refuses calls", border_refused_why(d->border));
+	end_recent(d, "refuses calls", border_refused_why(d->border), 0);
 }
 
 /* ---- sends ---- */
@@ -389,10 +393,12 @@ static void on_send_settled(struct publish *req, enum err status)
 		end_errand(d, e, ERRAND_LAPSES, PROBLEM_BORDER_UNAVAILABLE,
 			"the connection broke before the border confirmed; send again under "
 			"the same Idempotency-Key");
-	} else {
+	} else if (status == ERR_FULL) {
 		end_errand(d, e, ERRAND_LAPSES, PROBLEM_BORDER_UNAVAILABLE,
-			"the border did not take the message: %s",
-			status == ERR_FULL ? "its queue is full" : "no queue is bound for it");
+			"the border did not take the message: its queue is full");
+	} else {
+		end_errand(d, e, ERRAND_LAPSES_IN_VAIN, PROBLEM_BORDER_UNAVAILABLE,
+			"the border did not take the message: no queue is bound for it");
 	}
 }
 

@@ -11,6 +11,7 @@
 enum {
 	CALL_TIMEOUT_MS = 65000, /* above any deadline of a contract */
 	OPERATION_MAX_BYTES = 64,
+	PARAMS_MAX_KIB = 256, /* the agent takes less, and says how much */
 };
 
 static bool read_deadline(const struct command_line *line, uint64_t *out_ms)
@@ -32,6 +33,23 @@ static bool is_operation(struct span name)
 		if (strchr("abcdefghijklmnopqrstuvwxyz0123456789_.", name.at[i]) == NULL)
 			return false;
 	return name.len > 0 && name.len <= OPERATION_MAX_BYTES;
+}
+
+/* "-" is what comes on standard input. */
+static enum err read_params(const struct command_line *line, struct buf *out)
+{
+	const char *given = line->operand_count > 1 ? line->operands[1] : "{}";
+	char piece[4096];
+	size_t len;
+
+	buf_init(out, KIB(PARAMS_MAX_KIB));
+	if (strcmp(given, "-") != 0)
+		buf_text(out, given);
+	else
+		while (buf_status(out) == ERR_OK &&
+			(len = fread(piece, 1, sizeof(piece), stdin)) > 0)
+			buf_append(out, (struct span){ .at = piece, .len = len });
+	return buf_status(out);
 }
 
 /* POST /v1/<verb>/<operation> with what the flags say. */
@@ -59,17 +77,28 @@ static int ask_operation(const struct command_line *line, const char *socket, co
 		headers[count++] = (struct http_header){ "Deadline-Ms", deadline };
 	if (key != NULL)
 		headers[count++] = (struct http_header){ "Idempotency-Key", key };
+	struct buf params;
+
+	if (read_params(line, &params) != ERR_OK) {
+		fprintf(stderr, "webapp-agent %s: the parameters have at most %d KiB\n", verb,
+			PARAMS_MAX_KIB);
+		buf_fini(&params);
+		return EXIT_CALLED_WRONGLY;
+	}
 	struct ask ask = {
 		.socket = socket,
 		.method = HTTP_POST,
 		.path = path,
-		.body = span_of(line->operand_count > 1 ? line->operands[1] : "{}"),
+		.body = buf_span(&params),
 		.headers = headers,
 		.header_count = count,
 		.timeout_ms = CALL_TIMEOUT_MS,
 	};
 
-	return program_ask(&ask);
+	int code = program_ask(&ask);
+
+	buf_fini(&params);
+	return code;
 }
 
 static int ask_call(const struct command_line *line, const char *socket)
@@ -87,8 +116,8 @@ int main(int argc, char **argv)
 	/* clang-format off */
 	static const struct command commands[] = {
 		PROGRAM_COMMANDS,
-		{ "call", "OPERATION [PARAMS]", 1, 2, "call an operation, print its result" },
-		{ "send", "OPERATION [PARAMS]", 1, 2, "send a message, print its id" },
+		{ "call", "OPERATION [PARAMS]", 1, 2, "call an operation, print its result; PARAMS -: from stdin" },
+		{ "send", "OPERATION [PARAMS]", 1, 2, "send a message, print its id; likewise" },
 	};
 	static const struct command_flag flags[] = {
 		PROGRAM_FLAGS,

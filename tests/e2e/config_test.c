@@ -342,6 +342,23 @@ START_TEST(a_number_that_is_none_is_a_wrong_command_line)
 }
 END_TEST
 
+START_TEST(parameters_may_come_on_standard_input)
+{
+	char path[256];
+	const char *argv[] = { "/bin/sh", "-c",
+		"printf '{\"is\":\"%s\"}' there | exec \"$0\" call quote.price - --socket "
+		"\"$1\"",
+		path, passage.web_socket, NULL };
+
+	must_format(path, sizeof path, "%s/webapp-agent", test_bin_folder());
+	must_passage_start(&passage);
+	expect_crossing(&passage);
+	must_run(argv, 10000, &result);
+	ck_assert_msg(result.exit_code == 0, "%s", result.err);
+	ck_assert_ptr_nonnull(strstr(result.out, "{\"is\":\"there\"}"));
+}
+END_TEST
+
 /* A site whose brokers have another CA than its daemons is right; most others have erred. */
 START_TEST(another_authority_than_our_own_is_a_hint)
 {
@@ -411,6 +428,7 @@ TCase *config_case(void)
 	tcase_add_test(t, a_sealing_key_that_is_none_or_open_is_a_mistake_of_its_file);
 	tcase_add_test(t, a_wrong_command_line_is_100_and_says_how_it_goes);
 	tcase_add_test(t, a_number_that_is_none_is_a_wrong_command_line);
+	tcase_add_test(t, parameters_may_come_on_standard_input);
 	tcase_add_test(t, another_authority_than_our_own_is_a_hint);
 	tcase_add_test(t, too_few_file_descriptors_are_told_and_are_111);
 	return t;

@@ -357,6 +357,7 @@ START_TEST(calls_that_the_border_refuses_end_at_once_by_name)
 	must_call(passage.web_socket, "quote.price", "{}", &answer);
 	expect_problem(&answer, 503, "border-unavailable");
 	expect_body_has(&answer, "refuses calls (NOT_FOUND");
+	ck_assert_ptr_null(strstr(answer.body, "retry_after_ms"));
 	ck_assert_uint_lt(answer.took_us, 2000 * 1000); /* its deadline: 5 s */
 	must_broker_restore(&e2e_broker);
 	must_passage_recover(&passage, 2 * RECOVER_MS);

@@ -10,6 +10,7 @@
 : "${watch_revoke=}" "${watch_pace=}"
 
 readonly WATCH_SILENT_SECONDS=30 # the watchman says every five seconds that he is there
+readonly WATCH_LINE_MAX=2048 # no line of his is near that; what is longer is cut, and not understood
 readonly WATCH_MESSAGE_REDUCTIONS=600 # what reader and channel compute for one sealed message at 1000 a second (measured)
 readonly WATCH_BACK_OFF_SECONDS=30
 readonly WATCH_ADVICE_SECONDS=60 # how often the same line is said again
@@ -27,9 +28,25 @@ watch_script() {
 	printf 'ERLANG\nkill -TERM 0\n) &\ncat >/dev/null\nkill -TERM 0\n}\n'
 }
 
+# watch_hear FD SECONDS - waits for one line, and sets `line`. What came of a line when the time was over is kept in `part`, the
+# caller's, for the next time. Fails with 1 at the end, with more than 128 when the time was over and nothing at all came.
+watch_hear() {
+	local piece='' status=0
+	line=
+	IFS= read -r -n "$WATCH_LINE_MAX" -t "$2" -u "$1" piece || status=$?
+	part+=$piece
+	part=${part:0:WATCH_LINE_MAX}
+	if ((status == 0)); then
+		line=$part part=
+	elif ((status > 128)) && [[ -n $piece ]]; then
+		return 0
+	fi
+	return "$status"
+}
+
 # watch_once - one way there and back, until it breaks. Sets heard: did the watchman ever answer?
 watch_once() {
-	local in out line
+	local in out line part=
 	heard=no
 	rm -f -- "$work/in" "$work/out"
 	mkfifo -m 0600 "$work/in" "$work/out"
@@ -40,7 +57,7 @@ watch_once() {
 	set +m
 	exec {out}<"$work/out"
 	watch_script >&"$in"
-	while IFS= read -r -t "$WATCH_SILENT_SECONDS" -u "$out" line; do
+	while watch_hear "$out" "$WATCH_SILENT_SECONDS"; do
 		[[ $line == event=* ]] || continue
 		# was the one who would read it killed?
 		kill -0 "$$" 2>/dev/null || break
@@ -108,16 +125,43 @@ watch_level() {
 	esac
 }
 
-# watch_line BROKER FIELD... - one event.
-watch_line() {
-	local broker=$1 field pairs=() event
-	local -A said=()
-	shift
-	for field; do
+# watch_needs EVENT - prints what a line of this event must have; numbers with a # before them.
+watch_needs() {
+	case $1 in
+	alive) echo '#connections #held_bytes #memory_alarm #disk_alarm' ;;
+	alarm) echo 'state resource' ;;
+	paced) echo 'state host' ;;
+	closed) echo 'host why' ;;
+	esac
+}
+
+# watch_understands BROKER FIELD... - fills in `said`, `pairs` and `event`; fails if that is no line of a watchman.
+watch_understands() {
+	local field key
+	(($# > 1)) || return 1
+	for field in "${@:2}"; do
+		[[ $field =~ ^[a-z_]+= ]] || return 1
 		said[${field%%=*}]=${field#*=}
 		[[ $field == event=* ]] || pairs+=("${field%%=*}" "${field#*=}")
 	done
-	event=${said[event]}
+	event=${said[event]:-}
+	[[ $event =~ ^[a-z]+$ ]] || return 1
+	for key in $(watch_needs "$event"); do
+		[[ -n ${said[${key#'#'}]:-} ]] || return 1
+		[[ $key != '#'* || ${said[${key#'#'}]} =~ ^[0-9]+$ ]] || return 1
+	done
+}
+
+# watch_line BROKER FIELD... - one event. What is none is counted and told, and nothing else comes of it.
+watch_line() {
+	local broker=${1:--} pairs=() event=
+	local -A said=()
+	if ! watch_understands "$@"; then
+		[[ $broker =~ ^[a-z0-9-]{1,40}$ ]] || broker=-
+		malformed[$broker]=$((${malformed[$broker]:-0} + 1))
+		watch_log warn malformed broker "$broker" count "${malformed[$broker]}" line "$(tr -cd '[:print:]' <<<"$*" | cut -c1-100)"
+		return 0
+	fi
 	case $event in
 	watching) up[$broker]=1 ;;
 	alive)
@@ -199,6 +243,8 @@ watch_metrics() {
 		for key in "${!alarms[@]}"; do printf 'sallyport_watch_alarms_total{broker="%s",resource="%s"} %s\n' "${key% *}" "${key#* }" "${alarms[$key]}"; done
 		printf '# HELP sallyport_watch_paced whether a host is made to wait\n# TYPE sallyport_watch_paced gauge\n'
 		for key in "${!paced[@]}"; do printf 'sallyport_watch_paced{broker="%s",host="%s"} %s\n' "${key% *}" "${key#* }" "${paced[$key]}"; done
+		printf '# HELP sallyport_watch_malformed_total lines that were not understood\n# TYPE sallyport_watch_malformed_total counter\n'
+		for key in "${!malformed[@]}"; do printf 'sallyport_watch_malformed_total{broker="%s"} %s\n' "$key" "${malformed[$key]}"; done
 		printf '# HELP sallyport_watch_closed_total how often the connections of a host were closed\n# TYPE sallyport_watch_closed_total counter\n'
 		for key in "${!closed[@]}"; do
 			read -r broker rest <<<"$key"
@@ -226,8 +272,8 @@ watch_stop() {
 # watch_all - until a signal, or until another watch has taken over. watch_bound, watch_alarm_bound, watch_silence_ms,
 # watch_times, watch_within_s, watch_pace and watch_revoke are set, and each_broker works.
 watch_all() {
-	local lines line replaced=no
-	local -A up=() at=() connections=() held=() alarmed=() alarms=() closed=() paced=() offences=() advised=()
+	local lines line part='' replaced=no
+	local -A malformed=() up=() at=() connections=() held=() alarmed=() alarms=() closed=() paced=() offences=() advised=()
 	local -a fields
 	keepers=()
 	mkfifo -m 0600 "$workshop/lines"
@@ -235,7 +281,7 @@ watch_all() {
 	trap 'watch_stop; exit 0' HUP INT TERM
 	each_broker watch_start
 	while [[ $replaced == no ]]; do
-		if IFS= read -r -t 5 -u "$lines" line; then
+		if watch_hear "$lines" 5 && [[ -n $line ]]; then
 			read -ra fields <<<"$line"
 			watch_line "${fields[@]}"
 		fi

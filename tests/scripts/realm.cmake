@@ -4,6 +4,8 @@ if(NOT SALLYPORT_SANITIZE)
 	set_tests_properties(scripts/realm PROPERTIES LABELS scripts TIMEOUT 600 COST 130
 		ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 endif()
+add_test(NAME scripts/watch COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/watch-test.sh)
+set_tests_properties(scripts/watch PROPERTIES LABELS scripts TIMEOUT 120)
 add_test(NAME scripts/yaml COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/yaml-test.sh)
 set_tests_properties(scripts/yaml PROPERTIES LABELS scripts TIMEOUT 60
 	ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")

@@ -159,7 +159,7 @@ static uint64_t told(const char *text)
 START_TEST(a_line_that_nobody_reads_is_dropped_and_counted_and_the_next_one_says_so)
 {
 	enum { LINES = 20000 };
-	int fd = capture_by(_i / NWAYS);
+	int fd = capture_by((enum reader)(_i / NWAYS));
 	uint64_t before = *log_lost();
 
 	log_open("testing", LOG_INFO);

@@ -197,6 +197,9 @@ static enum answer_result end_head(struct answer *a)
 		a->phase = ANSWER_STATUS;
 		return ANSWER_WHOLE;
 	}
+	/* RFC 9112 section 6.3: who says both may mean to smuggle something. */
+	if (a->has_length && a->is_chunked)
+		return broken(a, "both Content-Length and Transfer-Encoding");
 	if (a->http_status == 204 || a->http_status == 304) {
 		a->is_chunked = false;
 		a->has_length = true;

@@ -90,9 +90,9 @@ static const struct {
 		200, "ok", true },
 	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200, "", true },
 	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n0", 200, "", false },
-	{ "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
+	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 	  "1A\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\n",
-		200, "abcdefghijklmnopqrstuvwxyz", false },
+		200, "abcdefghijklmnopqrstuvwxyz", true },
 };
 
 static const struct {
@@ -123,6 +123,11 @@ static const struct {
 	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", ERR_PROTOCOL },
 	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
 	  "chunked\r\n\r\n",
+		ERR_PROTOCOL },
+	{ "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n"
+	  "2\r\nok\r\n0\r\n\r\n",
+		ERR_PROTOCOL },
+	{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n",
 		ERR_PROTOCOL },
 	{ "HTTP/1.1 101 Switch\r\n\r\n", ERR_PROTOCOL },
 	{ "HTTP/1.1 102 So\r\nContent-Length: 0\r\n\r\n", ERR_PROTOCOL },

@@ -1,5 +1,6 @@
 #include "daemon/program.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,20 @@ static void print(FILE *to, struct buf *text)
 		fwrite(text->at, 1, text->len, to);
 	fflush(to);
 	buf_fini(text);
+}
+
+/* What was asked for, to standard output. Who asked must not take a half for the whole. */
+static int tell(struct buf *text, int code)
+{
+	bool is_whole = buf_status(text) == ERR_OK &&
+			fwrite(text->at, 1, text->len, stdout) == text->len &&
+			fflush(stdout) == 0;
+
+	if (!is_whole)
+		fprintf(stderr, "standard output: cannot be written: %s\n",
+			strerrordesc_np(errno));
+	buf_fini(text);
+	return is_whole ? code : EXIT_SYSTEM_FAILED;
 }
 
 static bool is_command(const struct command_line *line, const char *name)
@@ -102,28 +117,32 @@ static int run_or_check(const struct program *p, const struct command_line *line
 {
 	const char *file = command_value(line, "--config");
 	struct setup setup = { 0 };
-	struct buf wrong;
+	struct buf text;
 	int ready_fd;
 
-	buf_init(&wrong, KIB(4));
+	buf_init(&text, KIB(4));
 	if (file == NULL) {
-		buf_format(&wrong, "%s %s: --config FILE is missing", p->name,
-			line->command->name);
-		return called_wrongly(&wrong);
+		buf_format(
+			&text, "%s %s: --config FILE is missing", p->name, line->command->name);
+		return called_wrongly(&text);
 	}
-	if (command_fd(line, "--ready-fd", &ready_fd, &wrong) != ERR_OK)
-		return called_wrongly(&wrong);
-	buf_fini(&wrong);
+	if (command_fd(line, "--ready-fd", &ready_fd, &text) != ERR_OK)
+		return called_wrongly(&text);
 	enum err err = load(p, file, &setup);
+	int code;
 
 	if (err == ERR_OK && is_command(line, "run")) {
-		err = run(p, &setup, ready_fd);
+		code = exit_code(run(p, &setup, ready_fd));
 	} else if (err == ERR_OK) {
 		print_hints(&setup);
-		printf("%s: fine\n", file);
+		buf_format(&text, "%s: fine\n", file);
+		code = tell(&text, EXIT_FINE);
+	} else {
+		code = exit_code(err);
 	}
 	setup_close(&setup);
-	return exit_code(err);
+	buf_fini(&text);
+	return code;
 }
 
 int program_ask(const struct ask *ask)
@@ -137,9 +156,9 @@ int program_ask(const struct ask *ask)
 
 	if (answer.len > 0 && answer.at[answer.len - 1] != '\n')
 		buf_byte(&answer, '\n');
-	print(fine ? stdout : stderr, &answer);
 	if (fine)
-		return EXIT_FINE;
+		return tell(&answer, EXIT_FINE);
+	print(stderr, &answer);
 	return err == ERR_INPUT ? EXIT_CALLED_WRONGLY : EXIT_NO;
 }
 
@@ -243,6 +262,5 @@ int program_main(const struct program *p, int argc, char *const *argv)
 			return run_or_check(p, &line);
 		return ask_running(p, &line);
 	}
-	print(stdout, &text);
-	return EXIT_FINE;
+	return tell(&text, EXIT_FINE);
 }

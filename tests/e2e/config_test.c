@@ -325,6 +325,28 @@ START_TEST(a_wrong_command_line_is_100_and_says_how_it_goes)
 }
 END_TEST
 
+/* Whoever writes an example into a file on a full disk must not think that he has one. */
+START_TEST(what_cannot_be_printed_is_111)
+{
+	static const char *const asked[] = { "webapp-agent example", "webapp-agent --version",
+		"app-node --help", "webapp-agent check --config \"$2\"",
+		"webapp-agent status --config \"$2\"", "app-node status --config \"$3\"" };
+
+	must_passage_start(&passage);
+	for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+		char line[256];
+
+		must_format(line, sizeof line, "\"$1\"/%s > /dev/full", asked[i]);
+		const char *argv[] = { "/bin/sh", "-c", line, "sh", test_bin_folder(),
+			passage.agent.config, passage.node.config, NULL };
+
+		must_run(argv, 10000, &result);
+		if (result.exit_code != 111 || strstr(result.err, "No space left") == NULL)
+			must_fail("%s: exit %d: %s", line, result.exit_code, result.err);
+	}
+}
+END_TEST
+
 START_TEST(a_number_that_is_none_is_a_wrong_command_line)
 {
 	static const char *const none[] = { "abc", "0", "-5", "1s" };
@@ -427,6 +449,7 @@ TCase *config_case(void)
 	tcase_add_test(t, there_is_no_crossing_without_its_sealing_key);
 	tcase_add_test(t, a_sealing_key_that_is_none_or_open_is_a_mistake_of_its_file);
 	tcase_add_test(t, a_wrong_command_line_is_100_and_says_how_it_goes);
+	tcase_add_test(t, what_cannot_be_printed_is_111);
 	tcase_add_test(t, a_number_that_is_none_is_a_wrong_command_line);
 	tcase_add_test(t, parameters_may_come_on_standard_input);
 	tcase_add_test(t, another_authority_than_our_own_is_a_hint);

@@ -234,8 +234,8 @@ int main(int argc, char **argv)
 	if (standard_open() != ERR_OK)
 		return EXIT_FAILED;
 	if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0)) {
-		fputs(usage, stdout);
-		return EXIT_DONE;
+		return fputs(usage, stdout) >= 0 && fflush(stdout) == 0 ? EXIT_DONE
+									: EXIT_FAILED;
 	}
 	if (argc != 2 || argv[1][0] == '-') {
 		fputs(usage, stderr);

@@ -45,7 +45,7 @@ static const struct option table[] = {
 	{ "seal.keys", OPTION_PATH, AT(seal_keys), 1, 4096, NULL, "seal", NULL,
 		"folder with a key file for each crossing, HOST.seal: what crosses is sealed with it",
 		OPTION_AT_RELOAD },
-	{ "seal.inner", OPTION_SECRET, AT(seal_inner), 1, 4096, NULL, "seal/inner.seal", NULL,
+	{ "seal.inner", OPTION_SEAL, AT(seal_inner), 1, 4096, NULL, "seal/inner.seal", NULL,
 		"key file of the inner vhost: what operations and nodes tell each other is sealed with it",
 		OPTION_AT_RELOAD },
 	{ "inner.brokers", OPTION_LIST, AT(inner_brokers), 1, 8, "", "127.0.0.1:5671",

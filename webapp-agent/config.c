@@ -8,7 +8,7 @@
 static const struct option table[] = {
 	{ "host", OPTION_NAME, AT(host), 1, 63, NULL, "web1", NULL,
 		"name of this web host, as provisioned", OPTION_AT_START },
-	{ "seal.key", OPTION_SECRET, AT(seal_key), 1, 4096, NULL, "seal.key", NULL,
+	{ "seal.key", OPTION_SEAL, AT(seal_key), 1, 4096, NULL, "seal.key", NULL,
 		"key file of this host's crossing: what crosses is sealed with it", OPTION_AT_RELOAD },
 	SITE_OPTIONS(struct agent_config, site),
 	{ "calls.waiting", OPTION_U64, AT(calls_waiting), 1, 100000, "1024", NULL, NULL,

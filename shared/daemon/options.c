@@ -32,6 +32,7 @@ static const struct {
 	[OPTION_PATH] = { "path", "the path of a file" },
 	[OPTION_FILE] = { "file", "the path of a file that is there" },
 	[OPTION_SECRET] = { "secret file", "the path of a file that others may not read" },
+	[OPTION_SEAL] = { "key file", "the path of a file that only its owner may read" },
 	[OPTION_U64] = { "number", "a whole number such as 64" },
 	[OPTION_BYTES] = { "size", "a whole number of bytes, or one with a unit: 64KiB, 1MiB" },
 	[OPTION_MS] = { "duration", "a whole number with a unit: 250ms, 5s, 10m, 1h" },
@@ -190,6 +191,9 @@ static enum err check_file(const struct place *at, const struct option *o, const
 			at, o, "%s: %s", text_show(span_of(path)).at, strerrordesc_np(errno));
 	if (!S_ISREG(st.st_mode))
 		return complain(at, o, "%s is not a file", text_show(span_of(path)).at);
+	if (o->type == OPTION_SEAL && (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+		return complain(at, o, "%s is open to others (mode %04o); chmod 600 it",
+			text_show(span_of(path)).at, (unsigned)(st.st_mode & 07777));
 	if (o->type == OPTION_SECRET && (st.st_mode & (S_IRWXO | S_IWGRP)) != 0)
 		return complain(at, o,
 			"%s is open to others (mode %04o); chmod 600 it, or 640 for a group",
@@ -201,7 +205,7 @@ static enum err read_text(
 	const struct place *at, const struct option *o, struct span value, char **out)
 {
 	bool is_path = o->type == OPTION_PATH || o->type == OPTION_FILE ||
-		       o->type == OPTION_SECRET;
+		       o->type == OPTION_SECRET || o->type == OPTION_SEAL;
 	enum err err = check_text(at, o, value);
 
 	if (err != ERR_OK)
@@ -209,7 +213,7 @@ static enum err read_text(
 	*out = is_path ? path_in(at->folder, value) : strndup(value.at, value.len);
 	if (*out == NULL)
 		return ERR_NOMEM;
-	if (o->type == OPTION_FILE || o->type == OPTION_SECRET)
+	if (o->type == OPTION_FILE || o->type == OPTION_SECRET || o->type == OPTION_SEAL)
 		return check_file(at, o, *out);
 	return ERR_OK;
 }
@@ -294,6 +298,7 @@ static enum err read_value(
 	case OPTION_PATH:
 	case OPTION_FILE:
 	case OPTION_SECRET:
+	case OPTION_SEAL:
 		return read_text(at, o, value, field);
 	case OPTION_LIST:
 	case OPTION_NAMES:
@@ -539,6 +544,7 @@ void options_free(const struct options *options, void *config)
 		case OPTION_PATH:
 		case OPTION_FILE:
 		case OPTION_SECRET:
+		case OPTION_SEAL:
 			free(*(char **)field);
 			*(char **)field = NULL;
 			break;
@@ -566,7 +572,7 @@ void options_free(const struct options *options, void *config)
 static bool is_text(const struct option *o)
 {
 	return o->type == OPTION_TEXT || o->type == OPTION_NAME || o->type == OPTION_PATH ||
-	       o->type == OPTION_FILE || o->type == OPTION_SECRET;
+	       o->type == OPTION_FILE || o->type == OPTION_SECRET || o->type == OPTION_SEAL;
 }
 
 static size_t size_of(const struct option *o)

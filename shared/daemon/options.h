@@ -33,6 +33,7 @@ enum option_type {
 	OPTION_PATH, /* char *: a file that may not be there yet; relative to the config file */
 	OPTION_FILE, /* char *: a file that must be there and readable */
 	OPTION_SECRET, /* char *: OPTION_FILE, and nobody but owner and group may read it */
+	OPTION_SEAL,   /* char *: OPTION_FILE, and nobody but its owner may touch it */
 	OPTION_U64,    /* uint64_t: a whole number */
 	OPTION_BYTES,  /* uint64_t: 64KiB, 1MiB */
 	OPTION_MS,     /* uint64_t: 250ms, 5s, 10m, 1h */

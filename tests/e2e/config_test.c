@@ -303,6 +303,13 @@ START_TEST(a_sealing_key_that_is_none_or_open_is_a_mistake_of_its_file)
 	expect_mistake("chmod 600");
 	run("app-node", "run", passage.node.config);
 	expect_mistake("chmod 600");
+	/* A group is one too many, and nobody says otherwise. */
+	for (mode_t mode = 0644; mode >= 0640; mode -= 4) {
+		ck_assert_int_eq(chmod(path, mode), 0);
+		run("webapp-agent", "check", passage.agent.config);
+		expect_mistake("chmod 600");
+		ck_assert_ptr_null(strstr(result.err, "640 for a group"));
+	}
 }
 END_TEST
 

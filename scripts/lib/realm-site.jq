@@ -1,9 +1,12 @@
 # realm-site.jq - what a site file may say, and what it then means.
 #
-#   sallyport-yaml site.yaml | jq --arg base /folder/of/the/file -f realm-site.jq
+#   sallyport-yaml site.yaml | jq -L scripts/lib --arg base /folder/of/the/file --slurpfile model realm.json -f realm-site.jq
 #
 # Prints {"site": …} with every value in its unit and every default filled in, or {"mistakes": [{line, column, key,
-# text}…]}: all of them at once. The table below is the only list of what exists.
+# text}…]}: all of them at once, also what the model of the state folder (realm-model.jq) speaks against. The table below
+# is the only list of what exists.
+
+include "realm-model";
 
 def KiB: . * 1024;
 def MiB: . * 1048576;
@@ -117,6 +120,9 @@ def mistakes($kind; $path):
 	elif $kind.is == "size" then in_range($kind; $path; size_or_null; size_text)
 	else in_range($kind; $path; duration_or_null; duration_text) end;
 
+def default_lifetime: "397d";
+def default_renew: "30d";
+
 # What each value may be, and together may not.
 def contradictions:
 	. as $site
@@ -129,7 +135,18 @@ def contradictions:
 	  ((.nodes // {} | keys_unsorted[]) | select(. as $n | $site.hosts // {} | has($n))
 		| {key: "nodes.\(.)", text: "there is a host of this name"}),
 	  ((.nodes // {}, .hosts // {}) | keys_unsorted[] | select(. == "inner")
-		| {key: (if $site.hosts // {} | has("inner") then "hosts.inner" else "nodes.inner" end), text: "inner is the name of the app realm's own vhost"});
+		| {key: (if $site.hosts // {} | has("inner") then "hosts.inner" else "nodes.inner" end), text: "inner is the name of the app realm's own vhost"}),
+	  (.certificates // {} | (.lifetime // default_lifetime) as $lifetime | (.renew // default_renew) as $renew
+		| select(($renew | duration_or_null) >= ($lifetime | duration_or_null))
+		| {key: "certificates.\(if .renew then "renew" else "lifetime" end)", text: "renew (\($renew)) must be shorter than lifetime (\($lifetime))"});
+
+# What the state folder is, and this file would make something else of. A name is of one realm for ever.
+def conflicts($model):
+	(select($model.site != null and $model.site.site != .site)
+		| {key: "site", text: "\(.site | tojson): the state folder is of the site \($model.site.site)"}),
+	  (("hosts", "nodes") as $kind | .[$kind] // {} | keys_unsorted[] | . as $name
+		| ($model | kind_of($name)) as $known | select($known != null and $known != $kind)
+		| {key: "\($kind).\(.)", text: "in the state folder there is a \($known[:-1]) of this name (\($model | party($name).status))"});
 
 # Meaning --------------------------------------------------------------------------------------------------------
 
@@ -160,8 +177,8 @@ def meaning($base): {
 	nodes: (.nodes // {} | map_values({})),
 	limits: (.limits | limits),
 	contract: (if .contract then .contract | path_from($base) else null end),
-	lifetime_days: ((.certificates.lifetime // "397d") | duration_or_null / 86400000 | floor),
-	renew_ms: ((.certificates.renew // "30d") | duration_or_null)
+	lifetime_days: ((.certificates.lifetime // default_lifetime) | duration_or_null / 86400000 | floor),
+	renew_ms: ((.certificates.renew // default_renew) | duration_or_null)
 };
 
 # place_of(PATH) - where this stands, or what it stands in
@@ -173,6 +190,6 @@ def place_of($at; $path):
 .at as $at
 | .value
 | [mistakes(site_file; "")] as $wrong
-| (if $wrong == [] then [contradictions] else $wrong end) as $wrong
+| (if $wrong == [] then [contradictions, conflicts($model[0])] else $wrong end) as $wrong
 | if $wrong == [] then {site: meaning($base)}
   else {mistakes: ($wrong | unique | map(place_of($at; .key) as $p | {line: $p[0], column: $p[1]} + .) | sort_by(.line, .column))} end

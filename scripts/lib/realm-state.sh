@@ -98,15 +98,19 @@ read_site() {
 	[[ -r $file ]] || usage_error "cannot read the site file $file"
 	program=$(find_program sallyport-yaml) || exit
 	read=$("$program" "$file") || exit "$EXIT_USAGE"
-	answer=$(jq -c --arg base "$(dirname -- "$file")" -f "$lib/realm-site.jq" <<<"$read") || die "cannot judge $file"
+	answer=$(jq -c -L "$lib" --arg base "$(dirname -- "$file")" --slurpfile model <(printf '%s' "$model") \
+		-f "$lib/realm-site.jq" <<<"$read") || die "cannot judge $file"
 	if ! jq -e 'has("site")' <<<"$answer" >/dev/null; then
 		jq -r --arg file "$file" '.mistakes[] | "\($file):\(.line):\(.column): \(.key): \(.text)"' <<<"$answer" >&2
 		exit "$EXIT_USAGE"
 	fi
+	contract=$(jq -r '.site.contract // empty' <<<"$answer")
+	if [[ -n $contract && ! (-f $contract && -r $contract) ]]; then
+		say "$file:$(jq -r '.at.contract | "\(.[0]):\(.[1])"' <<<"$read"): contract: cannot read $contract"
+		exit "$EXIT_USAGE"
+	fi
 	change_model '.site_file = $file | .site = $answer[0].site | adopt' --arg file "$file" \
 		--slurpfile answer <(printf '%s' "$answer")
-	contract=$(ask '.site.contract // empty' -r)
-	[[ -z $contract || -r $contract ]] || usage_error "$file: contract: cannot read $contract"
 }
 
 # find_program NAME - prints where one of our programs is.

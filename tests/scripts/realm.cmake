@@ -6,6 +6,9 @@ if(NOT SALLYPORT_SANITIZE)
 endif()
 add_test(NAME scripts/watch COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/watch-test.sh)
 set_tests_properties(scripts/watch PROPERTIES LABELS scripts TIMEOUT 120)
+add_test(NAME scripts/realm-site COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/realm-site-test.sh)
+set_tests_properties(scripts/realm-site PROPERTIES LABELS scripts TIMEOUT 120
+	ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 add_test(NAME scripts/yaml COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/yaml-test.sh)
 set_tests_properties(scripts/yaml PROPERTIES LABELS scripts TIMEOUT 60
 	ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")

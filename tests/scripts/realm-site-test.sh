@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# realm-site-test - a site file that changes between two runs, and what a run then says that reaches no broker: all of them
+# are folders to carry.
+set -euo pipefail
+# shellcheck source=tests/scripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+state=$work/state
+
+realm() {
+	"$repo/scripts/realm" "$@" --state "$state"
+}
+
+# site TEXT... - writes the site file, of one broker
+site() {
+	{
+		printf 'site: shop\nbrokers:\n  b1: {at: "127.0.0.1:5671", reach: "dir:carry1"}\n'
+		(($# == 0)) || printf '%s\n' "$@"
+	} >"$work/site.yaml"
+}
+
+# refused COMMAND LINE:COLUMN: KEY: TEXT-PART - exit 2 with that, and the state folder is what it was?
+refused() {
+	local before
+	before=$(<"$state/realm.json")
+	exits 2 realm "$1" --site "$work/site.yaml" >"$work/said" 2>&1 || {
+		cat "$work/said"
+		return 1
+	}
+	grep -F "$work/site.yaml:$2" "$work/said" | grep -qF "$3" || {
+		cat "$work/said"
+		return 1
+	}
+	same "$before" "$(<"$state/realm.json")"
+}
+
+site 'hosts: {w1: , w2: }' 'nodes: {n1: }'
+check 'init' realm init "$work/site.yaml"
+
+# The other realm ------------------------------------------------------------------------------------------------
+
+site 'hosts: {w1: , n1: }'
+check 'a node of the state folder is no host' refused apply '4:15: hosts.n1: ' 'a node of this name (active)'
+check 'plan says so too' refused plan '4:15: hosts.n1: ' 'a node of this name'
+check 'and init' refused init '4:15: hosts.n1: ' 'a node of this name'
+site 'nodes: {w2: }'
+check 'a host is no node' refused apply '4:9: nodes.w2: ' 'a host of this name (active)'
+site 'hosts: {w1: , w2: }' 'nodes: {n1: }'
+check 'the state folder can be used after that' realm plan
+
+# Another site ---------------------------------------------------------------------------------------------------
+
+sed -i 's/^site: shop/site: other/' "$work/site.yaml"
+for command in apply plan init; do
+	check "the site file of another site: $command" refused "$command" '1:1: site: ' 'the state folder is of the site shop'
+done
+
+# Values ---------------------------------------------------------------------------------------------------------
+
+site 'contract: nofile.yaml'
+check 'a contract that is not there has a place' refused apply '4:1: contract: ' "cannot read $work/nofile.yaml"
+site 'contract: .'
+check 'a folder is no contract' refused apply '4:1: contract: ' 'cannot read'
+site 'certificates: {lifetime: 1d, renew: 30d}'
+check 'renewed before it is made' refused apply '4:30: certificates.renew: ' 'renew (30d) must be shorter than lifetime (1d)'
+site 'certificates: {lifetime: 20d}'
+check 'or by default' refused apply '4:16: certificates.lifetime: ' 'renew (30d) must be shorter than lifetime (20d)'
+site 'certificates: {lifetime: 20d, renew: 5d}'
+check 'but not so' realm plan

@@ -8,6 +8,8 @@
 #
 : "${here:?}" "${lib:?}" "${workshop=}" "${model=}"
 
+readonly BROKER_MEMORY=sallyport_realm # the global parameter in which a broker remembers what was given out (realm-model.jq)
+
 # The broker that the functions below are about stands in broker_name, broker_reach, broker_folder and so on: use_broker
 # sets them, and `work`, its folder of work: broker.json, wanted/ (the files as they should be), facts.json, files ("NAME
 # SHA256" of what is there), plan.json, done.json (what came of each step), complaints.
@@ -35,7 +37,9 @@ broker_wanted() {
 	! is_private || prefix=
 	ask 'description($broker[0].parts)' -c --slurpfile broker "$work/broker.json" >"$work/description.json" ||
 		die 'cannot describe the site'
-	border_definitions "$work/description.json" >"$work/wanted/definitions.json" || die 'cannot make the definitions'
+	border_definitions "$work/description.json" | jq --arg memory "$(ask memory -r)" --arg name "$BROKER_MEMORY" \
+		'.global_parameters = ((.global_parameters // []) + [{name: $name, value: $memory}])' >"$work/wanted/definitions.json" ||
+		die 'cannot make the definitions'
 	border_conf ADDRESS="$broker_address" PORT="$broker_port" \
 		CA="${prefix}ca.pem" CERTIFICATE="${prefix}broker.pem" KEY="${prefix}broker.key" \
 		DEFINITIONS="${prefix}definitions.json" MEMORY="$broker_memory" DISK_FREE="$broker_disk" \
@@ -232,6 +236,12 @@ broker_ask() {
 # broker_answers - did it, the last time?
 broker_answers() {
 	[[ -s $work/facts.json ]]
+}
+
+# broker_remembers - prints what it remembers of the realm as a word of JSON, if it answered and does.
+broker_remembers() {
+	! broker_answers || jq --arg name "$BROKER_MEMORY" \
+		'.definitions.global_parameters[]? | select(.name == $name).value | strings' "$work/facts.json"
 }
 
 # changed_files - prints the names of files that are not as they should be. The broker's key goes with its certificate.

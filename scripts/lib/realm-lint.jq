@@ -163,7 +163,7 @@ def checks:
 			| .[] | finding("there is an operator policy \(.)"; "none"))],
 	["parameters", "nothing moves messages behind our back: no shovel, no federation",
 		($is.parameters[] | select(.component | IN("operator_policy", "vhost-limits") | not) | finding("there is a \(.component) \(in_vhost)"; "none")),
-		($is.global_parameters[]? | select(.name | IN("internal_cluster_id", "cluster_name", "cluster_tags") | not) | finding("there is a global parameter \(.name)"; "none"))],
+		($is.global_parameters[]? | select(.name | IN("internal_cluster_id", "cluster_name", "cluster_tags", "sallyport_realm") | not) | finding("there is a global parameter \(.name)"; "none"))],
 
 	["message-size", "no message above it", set("max_message_size"; "max_message_size")],
 	["frame-max", "it also bounds how deep a header can nest", set("frame_max"; "frame_max")],

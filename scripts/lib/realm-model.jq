@@ -66,6 +66,29 @@ def retired: [("hosts", "nodes") as $kind | .[$kind] | to_entries[] | .key as $n
 # Vhosts that were ours; and "/", which a broker makes when nobody tells it otherwise.
 def former_vhosts: ["/"] + [.hosts | to_entries[] | select(.value.status == "removed") | "border.\(.key)"];
 
+# What each broker remembers of the realm, in a global parameter, so that a state folder that was restored from an older copy is
+# known as such: "REALM.NAME=LAST,FLOOR,REVOKED,STATUS …". LAST is the newest generation that was given out, FLOOR the lowest
+# that may log in, or will: both only grow. None of it is secret.
+def floor_of: if .live == [] then .last + 1 else (.live | min) end;
+def memory: [("hosts", "nodes") as $kind | .[$kind] | to_entries[] | .key as $name | .value
+	| "\(realms[$kind]).\($name)=\(.last),\(floor_of),\(.revoked // 0),\(.status)"] | sort | join(" ");
+# seen - what stands in such texts, the most of it where brokers differ
+def seen: [.[] | scan("(web|app)\\.([a-z0-9-]+)=([0-9]{1,9}),([0-9]{1,9}),([0-9]{1,9}),(active|revoked|removed)")
+		| {kind: {web: "hosts", app: "nodes"}[.[0]], name: .[1], last: (.[2] | tonumber), floor: (.[3] | tonumber),
+			revoked: (.[4] | tonumber), status: .[5]}]
+	| group_by([.kind, .name]) | map((map(.revoked) | max) as $revoked | max_by([.last, .floor]) + {$revoked});
+# ahead(TEXTS) - of whom brokers remember more than the model
+def ahead($texts): . as $m | [$texts | seen[] | . as $e | $m[$e.kind][$e.name] as $p
+	| select($p == null or $e.last > $p.last or $e.floor > ($p | floor_of))];
+# overtake(TEXTS) - nothing that was given out is given out again, nobody who was thrown out comes back; who is there still gets
+# a generation and a sealing key that never were.
+def overtake($texts): reduce ahead($texts)[] as $e (.;
+	.[$e.kind][$e.name] |= ((. // {from_site: false}) as $p
+		| $p + {status: $e.status, last: ([$p.last // 0, $e.last] | max), live: []}
+		+ (([$p.revoked // 0, $e.revoked] | max) as $r | if $r > 0 then {revoked: $r} else {} end))
+	| if $e.status != "active" then . else next_generation($e.kind; $e.name)
+		| if $e.kind == "hosts" then new_seal($e.name) else . end end);
+
 # description(PARTS) - for broker-config/definitions.jq
 def description($parts):
 	.site.hosts as $said

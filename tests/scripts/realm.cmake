@@ -3,6 +3,9 @@ if(NOT SALLYPORT_SANITIZE)
 	add_test(NAME scripts/realm COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/realm-test.sh)
 	set_tests_properties(scripts/realm PROPERTIES LABELS scripts TIMEOUT 600 COST 130
 		ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+	add_test(NAME scripts/restore COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/restore-test.sh)
+	set_tests_properties(scripts/restore PROPERTIES LABELS scripts TIMEOUT 300 COST 60
+		ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 endif()
 add_test(NAME scripts/watch COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/watch-test.sh)
 set_tests_properties(scripts/watch PROPERTIES LABELS scripts TIMEOUT 120)

@@ -339,7 +339,7 @@ dir_write() {
 	mkdir -p -- "$path" && chmod 0700 -- "$path" || return 1
 	: >"$work/files" # who knows what is there by then: all of it goes along
 	{
-		printf '#!/bin/sh\n# install - run as root on the broker of the border; bring the file "answers" back.\n(\n'
+		printf '#!/bin/sh\n# install - run as root on the broker of the border; bring the file "answers" back.\numask 077\nat=$(cd "$(dirname "$0")" && pwd) || exit\nrm -f "$at/answers"\n(\n'
 		script_head
 		echo enter
 		script_files
@@ -347,7 +347,7 @@ dir_write() {
 		script_change
 		if [[ -s ${workshop:?}/control.json ]] && holds inner; then script_tell "$workshop/control.json"; fi
 		script_facts
-		printf ') >answers\n'
+		printf ') >"$at/answers"\n'
 	} | write_file 0700 "$path/install" || return 1
 	rm -f -- "$path/answers"
 }

@@ -8,6 +8,7 @@
 #   realm.json            the model (realm-model.jq); written in one step, before anything is done that follows from it
 #   pki/                  the authority, certificates and keys of every generation (pki.sh)
 #   revoked.NAME          somebody was thrown out, and the model has not been told yet
+#   site.yaml, contract.yaml  in a folder that came from a backup: for when those of the site are not on this machine
 #   seal/NAME.N           sealing key N of a host, or of inner: 64 hexadecimal digits
 #   bundles/IDENTITY/     what one host needs, ready to be carried there
 # Whatever stands in the model and has no file yet gets it from state_complete, so a run that was interrupted anywhere is
@@ -50,6 +51,7 @@ state_load() {
 	state_exists || die "no realm in $state (realm init SITE makes one)"
 	model=$(<"$state/realm.json")
 	[[ $model == '{"format":1,'* ]] || die "$state/realm.json is not of this version"
+	find_contract
 	local mark
 	honoured=()
 	for mark in "$state"/revoked.*; do
@@ -57,6 +59,14 @@ state_load() {
 		change_model 'if party($name).status == "active" then revoke($name) else . end' --arg name "${mark##*/revoked.}"
 		honoured+=("$mark")
 	done
+}
+
+# find_contract - a folder that came from a backup has a copy, for a machine where the site's is not
+find_contract() {
+	local contract
+	contract=$(ask '.site.contract // empty' -r)
+	[[ -z $contract || -r $contract || ! -r $state/contract.yaml ]] ||
+		change_model '.site.contract = $file' --arg file "$state/contract.yaml"
 }
 
 # state_mark_revoked NAME - so that every later run knows, whatever happens to this one. Needs no lock.
@@ -105,12 +115,13 @@ read_site() {
 		exit "$EXIT_USAGE"
 	fi
 	contract=$(jq -r '.site.contract // empty' <<<"$answer")
-	if [[ -n $contract && ! (-f $contract && -r $contract) ]]; then
+	if [[ -n $contract && ! (-f $contract && -r $contract) && ! -r $state/contract.yaml ]]; then
 		say "$file:$(jq -r '.at.contract | "\(.[0]):\(.[1])"' <<<"$read"): contract: cannot read $contract"
 		exit "$EXIT_USAGE"
 	fi
 	change_model '.site_file = $file | .site = $answer[0].site | adopt' --arg file "$file" \
 		--slurpfile answer <(printf '%s' "$answer")
+	find_contract
 }
 
 # find_program NAME - prints where one of our programs is.

@@ -508,7 +508,8 @@ check 'and named' says 'border1 (ssh:border1): not reached, run it again: border
 check 'a folder to carry there' says 'written' realm apply --broker "dir:$work/carry"
 check 'holds no key but the broker s own' not grep -qE "$(cat "$state"/seal/* | paste -sd'|')" "$work/carry/install"
 evaluate 'rabbit_auth_backend_internal:delete_user(<<"web.twin1.g1">>, <<"t">>)' >/dev/null
-check 'its script does there what would be done here' env PATH="$work/bin:$PATH" bash -c "cd '$work/carry' && ./install"
+check 'its script does there what would be done here' env PATH="$work/bin:$PATH" bash -c "cd / && '$work/carry/install'"
+check 'what it found lies in the folder that is carried, for its owner alone' same 600 "$(stat -c %a "$work/carry/answers")"
 check 'the user is back' says web.twin1.g1 users
 check 'and what it brings back is understood' says 'nothing to change' realm plan --broker "dir:$work/carry"
 

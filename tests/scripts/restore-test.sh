@@ -24,13 +24,33 @@ users() {
 }
 
 {
-	printf 'site: shop\n'
+	printf 'site: shop\ncontract: contract.yaml\n'
 	printf 'brokers:\n  border1: {at: "127.0.0.1:%s", reach: "local:broker", disk: 64MiB}\n' "$port"
 	printf 'hosts: {web1: , web2: , web3: }\nnodes: {app1: }\n'
 } >"$work/site.yaml"
+cp -- "$repo/examples/shop/contract.yaml" "$work/contract.yaml"
 check 'a site' realm init "$work/site.yaml"
 check 'and its border' says '  done' realm apply
 check 'a backup' realm backup "$work/backup.tar.gz"
+: >"$state/revoked.web3"
+check 'one while a revocation has begun' realm backup "$work/begun.tar.gz"
+rm -- "$state/revoked.web3"
+check 'remembers it' says './revoked.web3' tar -tzf "$work/begun.tar.gz"
+
+# As on another machine: nothing of the site but the backup.
+mkdir -m 0700 "$work/away" "$work/else"
+tar -C "$work/else" -xzf "$work/backup.tar.gz"
+mv "$work/site.yaml" "$work/contract.yaml" "$work/away"
+elsewhere() {
+	"$repo/scripts/realm" "$@" --state "$work/else" --broker "local:$dir"
+}
+check 'a backup is enough for a plan elsewhere' says 'nothing to change' elsewhere plan
+check 'and for a bundle, with its contract' exits 0 elsewhere bundle web1
+check 'which is the same' cmp "$work/else/bundles/web.web1.g1/contract.yaml" "$work/away/contract.yaml"
+check 'and for a backup of its own' elsewhere backup "$work/second.tar.gz"
+check 'no half backup is made where the site file is missing' exits 1 realm backup "$work/none.tar.gz"
+mv "$work/away/site.yaml" "$work/away/contract.yaml" "$work"
+
 check 'after it: a rotation' realm rotate web1
 check 'which is finished' realm rotate web1 --retire --force
 check 'one is thrown out' realm revoke web2

@@ -8,6 +8,7 @@
 #   realm.json            the model (realm-model.jq); written in one step, before anything is done that follows from it
 #   pki/                  the authority, certificates and keys of every generation (pki.sh)
 #   revoked.NAME          somebody was thrown out, and the model has not been told yet
+#   untold.NAME           the app nodes have not been told of it yet
 #   site.yaml, contract.yaml  in a folder that came from a backup: for when those of the site are not on this machine
 #   seal/NAME.N           sealing key N of a host, or of inner: 64 hexadecimal digits
 #   bundles/IDENTITY/     what one host needs, ready to be carried there
@@ -69,9 +70,9 @@ find_contract() {
 		change_model '.site.contract = $file' --arg file "$state/contract.yaml"
 }
 
-# state_mark_revoked NAME - so that every later run knows, whatever happens to this one. Needs no lock.
-state_mark_revoked() {
-	{ : >"$state/revoked.$1" && sync -- "$state"; } || die "cannot write in $state"
+# state_mark MARK - so that every later run knows, whatever happens to this one. Needs no lock.
+state_mark() {
+	{ : >"$state/$1" && sync -- "$state"; } || die "cannot write in $state"
 }
 
 # state_save - the model, on disk for good: a generation that was given out is not given out again after a power cut.

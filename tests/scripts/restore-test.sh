@@ -76,4 +76,11 @@ check 'also for the nodes' grep -qx 'crossings.revoked = web.web2.g1' "$work/aga
 check 'there is a bundle of the new generation' test -s "$work/again/bundles/web.web1.g3/web.web1.g3.key"
 check 'then it is as any other' says 'nothing to change' again apply
 check 'and whole' again lint
+: >"$work/again/revoked.web3"
+: >"$work/again/untold.web3"
+check 'status shows a revocation that broke off' says 'the revocation of web3 is not finished' again status
+check 'and that no node was told' says 'not told yet that web3 was revoked' again status
+check 'the next run tells them' says 'the message waits for them' again apply
+check 'once' not test -e "$work/again/untold.web3"
+check 'and finishes it' not test -e "$work/again/revoked.web3"
 check 'the folder of before is the older one now' says 'restored from an older copy' realm apply

@@ -92,10 +92,14 @@ SH
 	cat <<'SH'
 # put MODE NAME - standard input, in base64, becomes the file, in one step
 put() {
-	base64 -d >".realm.$2"
-	chmod "$1" ".realm.$2"
-	if [ -n "$owner" ] && [ "$(id -u)" = 0 ]; then chgrp "$owner" ".realm.$2"; fi
-	mv -f ".realm.$2" "$2"
+	base64 -d >".realm.$$.$2"
+	chmod "$1" ".realm.$$.$2"
+	if [ -n "$owner" ] && [ "$(id -u)" = 0 ]; then chgrp "$owner" ".realm.$$.$2"; fi
+	mv -f ".realm.$$.$2" "$2"
+}
+# sweep - what runs left that were killed
+sweep() {
+	find . -maxdepth 1 \( -name '.realm.*' -o -name 'change.*.json' -o -name 'control.*.json' \) -mmin +60 -exec rm -f {} +
 }
 tell_files() {
 	for name in definitions.json rabbitmq.conf border.conf advanced.config enabled_plugins ca.pem broker.pem; do
@@ -150,19 +154,50 @@ script_files() {
 	done
 }
 
+# name_order KIND - prints the name of a file for one order of this run: another run may be at it on the same broker, and
+# neither may take the other's order for its own.
+name_order() {
+	printf '%s.%s.%s.json\n' "$1" "$$" "$RANDOM$RANDOM"
+}
+
+# where_broker_reads NAME - prints the path under which the broker finds a file of its folder
+where_broker_reads() {
+	if is_private; then printf '%s\n' "$1"; else printf '%s/%s\n' "$broker_folder" "$1"; fi
+}
+
 # script_change [CHANGE] - what the plan or CHANGE says, brought about
 script_change() {
-	local file=$broker_folder/change.json
-	! is_private || file=change.json
+	local name
+	name=$(name_order change)
 	if (($# > 0)); then
 		printf '%s\n' "$1"
 	else
 		jq -c .change "$work/plan.json"
 	fi >"$work/change.json"
-	script_put change.json 0644 "$work/change.json"
+	script_put "$name" 0644 "$work/change.json"
 	printf "answer change <<'ERLANG'\n"
-	erlang realm-change FILE="$file"
-	printf 'ERLANG\nrm -f change.json\n'
+	erlang realm-change FILE="$(where_broker_reads "$name")"
+	printf 'ERLANG\nrm -f %s\n' "$name"
+}
+
+# script_forget USER... - who was thrown out does not come back with the file that is loaded at a start, whatever becomes
+# of this run. Without the file, or without an answer, broker_apply writes it anew later.
+script_forget() {
+	local user names= any=
+	for user; do
+		names+=",<<\"$user\">>"
+		any+=" -e '\"$user\"'"
+	done
+	printf "if grep -qsF%s definitions.json && value=\$(evaluate <<'ERLANG'\n" "$any"
+	erlang realm-forget FILE="$(where_broker_reads definitions.json)" USERS="[${names#,}]"
+	cat <<'SH'
+ERLANG
+); then
+	printf '%s' "$value" | tr -cd 'A-Za-z0-9+/=' | base64 -d | gunzip >.realm.$$.left 2>/dev/null || : >.realm.$$.left
+	if [ -s .realm.$$.left ]; then base64 <.realm.$$.left | put 0644 definitions.json; fi
+	rm -f .realm.$$.left
+fi
+SH
 }
 
 # broker_shell - a shell where the broker is; what it shall do is standard input.
@@ -187,12 +222,12 @@ at_broker() {
 
 # script_tell FILE - a control message, published to all app nodes
 script_tell() {
-	local file=$broker_folder/control.json
-	! is_private || file=control.json
-	script_put control.json 0644 "$1"
+	local name
+	name=$(name_order control)
+	script_put "$name" 0644 "$1"
 	printf "answer told <<'ERLANG'\n"
-	erlang realm-tell FILE="$file"
-	printf 'ERLANG\nrm -f control.json\n'
+	erlang realm-tell FILE="$(where_broker_reads "$name")"
+	printf 'ERLANG\nrm -f %s\n' "$name"
 }
 
 # Asking ---------------------------------------------------------------------------------------------------------
@@ -286,7 +321,7 @@ broker_apply() {
 	fi
 	{
 		script_head
-		echo enter
+		printf 'enter\nsweep\n'
 		script_files
 		if broker_answers; then
 			! has_change || script_change
@@ -301,8 +336,8 @@ broker_apply() {
 	at_broker
 }
 
-# broker_expel USER... - throws users out before anything else is asked or done: user, then connections. What follows from
-# it (the definitions that are loaded at a start) is for broker_apply, at once.
+# broker_expel USER... - throws users out before anything else is asked or done: user, then connections, then the file that
+# is loaded at a start. Fails unless the broker said that each of them is gone. The rest is for broker_apply, at once.
 broker_expel() {
 	local user steps=
 	[[ $broker_reach != dir:* ]] || return 0
@@ -313,8 +348,11 @@ broker_expel() {
 		script_head
 		echo enter
 		script_change "{\"delete\":[${steps#,}],\"import\":null,\"close\":[]}"
+		script_forget "$@"
 	} >"$work/script"
-	at_broker && [[ -s $work/done.json ]]
+	at_broker && jq -e --argjson steps "[${steps#,}]" \
+		'. as $done | all($steps[]; . as $step | any($done[]; .[0] == $step and IN(.[1]; "done", "gone")))' \
+		"$work/done.json" >/dev/null 2>&1
 }
 
 # holds PART - is this one a broker of "border" or "inner"?

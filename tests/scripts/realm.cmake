@@ -7,6 +7,9 @@ if(NOT SALLYPORT_SANITIZE)
 	set_tests_properties(scripts/restore PROPERTIES LABELS scripts TIMEOUT 300 COST 60
 		ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 endif()
+add_test(NAME scripts/revoke COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/revoke-test.sh)
+set_tests_properties(scripts/revoke PROPERTIES LABELS scripts TIMEOUT 180 COST 25
+	ENVIRONMENT "SALLYPORT_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
 add_test(NAME scripts/watch COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/watch-test.sh)
 set_tests_properties(scripts/watch PROPERTIES LABELS scripts TIMEOUT 120)
 add_test(NAME scripts/realm-site COMMAND ${PROJECT_SOURCE_DIR}/tests/scripts/realm-site-test.sh)

@@ -67,3 +67,60 @@ site 'certificates: {lifetime: 20d}'
 check 'or by default' refused apply '4:16: certificates.lifetime: ' 'renew (30d) must be shorter than lifetime (20d)'
 site 'certificates: {lifetime: 20d, renew: 5d}'
 check 'but not so' realm plan
+
+# Thrown out, where a folder has to be carried -----------------------------------------------------------------------
+
+# bring_back - what install would bring back from a broker that is all it should be
+bring_back() {
+	python3 - "$work/carry1" <<'PYTHON'
+import base64, gzip, hashlib, json, re, sys
+
+folder = sys.argv[1]
+install = open(folder + "/install").read()
+files = {}
+for name, text in re.findall(r"^put \d+ (\S+) <<'BASE64'\n(.*?)^BASE64$", install, re.S | re.M):
+    files[name] = base64.b64decode(text)
+facts = {"definitions": json.loads(files["definitions.json"]), "connections": []}
+with open(folder + "/answers", "w") as out:
+    for name, content in files.items():
+        if name == "broker.key":
+            out.write("file broker.key there\n")
+        elif name != "change.json" and name != "control.json":
+            out.write("file %s %s\n" % (name, hashlib.sha256(content).hexdigest()))
+    out.write("facts %s\n" % base64.b64encode(gzip.compress(json.dumps(facts).encode())).decode())
+PYTHON
+}
+# revoke NAME - leaves what it said on standard output in $work/out, the rest in $work/err
+revoke() {
+	local code=0
+	realm revoke "$1" >"$work/out" 2>"$work/err" || code=$?
+	cat "$work/out" "$work/err"
+	return "$code"
+}
+
+site
+check 'everything is written' realm apply
+check 'brought back' bring_back
+check 'and as it should be' says 'nothing to change' realm plan
+check 'nobody is out because a script was written: exit 1' exits 1 revoke w1
+check 'that is said' grep -qF "w1 is not out until install has run there: $work/carry1/install" "$work/err"
+check 'and nothing else' not grep -qE 'is out|evidence' "$work/out"
+check 'nor when nobody ran it' exits 1 revoke w1
+check 'it has run' bring_back
+check 'the next run says that it is done' revoke w1
+check 'it is out' grep -qx 'w1 is out' "$work/out"
+check 'with what to know then' grep -q 'stays as evidence' "$work/out"
+
+# A broker that is out of reach.
+mkdir "$work/bin"
+printf '#!/bin/sh\necho "no route to host" >&2\nexit 255\n' >"$work/bin/ssh"
+chmod +x "$work/bin/ssh"
+unreached() {
+	local code=0
+	PATH=$work/bin:$PATH realm revoke w2 --broker ssh:nowhere >"$work/out" 2>"$work/err" || code=$?
+	cat "$work/out" "$work/err"
+	return "$code"
+}
+check 'a broker out of reach: exit 1' exits 1 unreached
+check 'who is not out everywhere is told so' grep -q 'w2 is not out everywhere: run it again' "$work/err"
+check 'and not that all is well' not grep -qE 'is out|evidence' "$work/out"

@@ -35,6 +35,15 @@ def adopt:
 		| select(.[$kind][$name] == null) | [$kind, $name]) as $new (.; add($new[0]; $new[1]) | .[$new[0]][$new[1]].from_site = true)
 	| if .seals.inner then . else new_seal("inner") end;
 
+# take_site(FILE; SITE) - what the site file says from now on. A broker that it no longer names is kept as one of the site,
+# with `dropped`, until somebody says that it is off: who is thrown out has to be thrown out there too. The same broker
+# under another name is no other one.
+def take_site($file; $new):
+	.site_file = $file
+	| [(.site.brokers // [])[] | select(. as $old | any($new.brokers[]; .name == $old.name
+		or (.reach == $old.reach and .folder == $old.folder)) | not) | . + {dropped: true}] as $dropped
+	| .site = $new | .site.brokers += $dropped | adopt;
+
 def rotate($name): next_generation(kind_of($name); $name);
 def retire($name): .[kind_of($name)][$name].live |= [max];
 def revoke($name): .[kind_of($name)][$name] |= (.status = "revoked" | .live = [] | .revoked = .last);
@@ -99,6 +108,7 @@ def description($parts):
 
 # What a person should know though nothing is wrong.
 def notes:
+	(.site.brokers[] | select(.dropped) | "the broker \(.name) is no longer in the site file; it stays until: realm remove \(.name)"),
 	(("hosts", "nodes") as $kind | .site[$kind] as $said | .[$kind] | to_entries[] | .key as $name
 		| if .value.status == "active" and .value.from_site and ($said | has($name) | not) then
 			"\($name) is no longer in the site file; it stays until: realm remove \($name)"

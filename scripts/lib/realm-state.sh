@@ -120,7 +120,7 @@ read_site() {
 		say "$file:$(jq -r '.at.contract | "\(.[0]):\(.[1])"' <<<"$read"): contract: cannot read $contract"
 		exit "$EXIT_USAGE"
 	fi
-	change_model '.site_file = $file | .site = $answer[0].site | adopt' --arg file "$file" \
+	change_model 'take_site($file; $answer[0].site)' --arg file "$file" \
 		--slurpfile answer <(printf '%s' "$answer")
 	find_contract
 }
@@ -251,7 +251,8 @@ state_bundles() {
 		make_bundle "$kind" "$name" "$identity" "$brokers" "$inner" "$crossings" "$revoked" "$contract" "$seals"
 		keep+="$identity "
 	done < <(ask '. as $model | active[] as $name | [kind_of($name), $name, newest($name),
-		(("border", "inner") as $part | [.site.brokers[] | select(.parts | index($part)) | .at] | join(", ")),
+		(("border", "inner") as $part | [.site.brokers[] | select(.parts | index($part)) | .at]
+			| reduce .[] as $at ([]; if index($at) then . else . + [$at] end) | join(", ")),
 		(active_hosts | join(", ")), (revoked | join(", ")),
 		.site.contract // "-"] | map(if . == "" then "-" else . end) | join("\t")' -r)
 	for folder in "$state"/bundles/*/; do

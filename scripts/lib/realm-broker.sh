@@ -46,7 +46,10 @@ broker_wanted() {
 		>"$work/wanted/$(conf_name)" || die 'cannot make rabbitmq.conf'
 	cp -- "$BORDER_CONFIG/enabled_plugins" "$BORDER_CONFIG/advanced.config" "${pki:?}/ca.pem" "$work/wanted"
 	# a dry run makes no certificate
-	cp -- "$pki/broker.$broker_name.pem" "$work/wanted/broker.pem" 2>/dev/null || : >"$work/wanted/broker.pem"
+	if [[ ${dry_run:-no} == yes && ${renewed:-} == "$broker_name" ]] ||
+		! cp -- "$pki/broker.$broker_name.pem" "$work/wanted/broker.pem" 2>/dev/null; then
+		: >"$work/wanted/broker.pem"
+	fi
 }
 
 # quote TEXT - prints it as one word of a POSIX shell.

@@ -147,3 +147,13 @@ check 'nor is its key kept' not test -e "$state/pki/broker.b2.key"
 sed 's/b1:/b3:/' "$work/site.yaml" >"$work/renamed.yaml"
 check 'a broker of another name is no other one' not says 'the broker b1' realm apply --site "$work/renamed.yaml"
 check 'so it is one' same '["b3"]' "$(jq -c '[.site.brokers[].name]' "$state/realm.json")"
+
+# What would be done -------------------------------------------------------------------------------------------------
+
+realm apply >/dev/null
+bring_back
+check 'nothing would be done' says 'nothing to change' realm apply --dry-run
+check 'a new certificate would be, and its key' same '["broker.pem","broker.key"]' \
+	"$(realm rotate b3 --dry-run --json | jq -c '[.brokers[0].changes[].name]')"
+check 'and is not' says 'nothing to change' realm apply --dry-run
+check 'a restart is told too' says '! the broker, restarted' realm apply --restart --dry-run

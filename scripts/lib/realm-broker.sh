@@ -186,7 +186,7 @@ script_change() {
 # script_forget USER... - who was thrown out does not come back with the file that is loaded at a start, whatever becomes
 # of this run. Without the file, or without an answer, broker_apply writes it anew later.
 script_forget() {
-	local user names= any=
+	local user names='' any=''
 	for user; do
 		names+=",<<\"$user\">>"
 		any+=" -e '\"$user\"'"
